@@ -1,0 +1,130 @@
+package oauth
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Grant types (RFC 7591 §2; RFC 8628 §3.4; ours).
+const (
+	GrantClientCredentials = "client_credentials"
+	GrantPassword          = "password"
+	GrantRefreshToken      = "refresh_token"
+	GrantDeviceCode        = "urn:ietf:params:oauth:grant-type:device_code"
+	GrantLoginToken        = "urn:tallystick:grant-type:login-token"
+	GrantWeChat            = "urn:tallystick:grant-type:wechat-mini-program"
+)
+
+// Code is an error code of the protocol.
+type Code string
+
+// Error codes.
+const (
+	InvalidRequest         Code = "invalid_request"
+	InvalidClient          Code = "invalid_client"
+	InvalidGrant           Code = "invalid_grant"
+	UnauthorizedClient     Code = "unauthorized_client"
+	UnsupportedGrantType   Code = "unsupported_grant_type"
+	InvalidScope           Code = "invalid_scope"
+	AccessDenied           Code = "access_denied"
+	ServerFault            Code = "server_error"
+	TemporarilyUnavailable Code = "temporarily_unavailable"
+	SlowDown               Code = "slow_down"
+)
+
+// Error is a refusal as the client sees it, and its cause, which the client never sees.
+type Error struct {
+	Code        Code
+	Description string // for developers; ASCII without " and \ (RFC 6749 §5.2)
+	// Reason tells why a session ended, with its code (1 or 2) and the sign-in that ended it; empty
+	// where there is nothing to tell.
+	Reason       string
+	ReasonCode   int
+	SupersededBy *SupersededBy
+	// RetryAfter, if not zero, is sent in whole seconds, rounded up.
+	RetryAfter time.Duration
+	// Challenge asks for a WWW-Authenticate: Basic header: the client tried Basic (RFC 6749 §5.2).
+	Challenge bool
+	// HTTPStatus overrides the usual status of the code; 0 for that.
+	HTTPStatus int
+	// Cause goes to the log.
+	Cause error
+}
+
+// SupersededBy is what the owner of an ended session is told about the sign-in that ended it.
+type SupersededBy struct {
+	Terminal   string    `json:"terminal"`
+	DeviceName string    `json:"device_name"`
+	At         time.Time `json:"at"`
+}
+
+// New makes an error.
+func New(code Code, description string) *Error { return &Error{Code: code, Description: description} }
+
+// Wrap makes an error with a cause for the log.
+func Wrap(code Code, description string, cause error) *Error {
+	return &Error{Code: code, Description: description, Cause: cause}
+}
+
+// ServerError hides an internal error behind server_error.
+func ServerError(cause error) *Error {
+	return &Error{Code: ServerFault, Description: "the server met an unexpected condition; the request id tells its operators which", Cause: cause}
+}
+
+// Unavailable is a passing fault: the client should come again.
+func Unavailable(cause error) *Error {
+	return &Error{Code: TemporarilyUnavailable, Description: "temporarily unavailable; try again", RetryAfter: time.Second, Cause: cause}
+}
+
+// Error implements error. It is for logs and holds the cause; bodies are made by MarshalJSON.
+func (e *Error) Error() string {
+	s := string(e.Code) + ": " + e.Description
+	if e.Cause != nil {
+		s += ": " + e.Cause.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// Is compares codes: errors.Is(err, &oauth.Error{Code: oauth.InvalidGrant}).
+func (e *Error) Is(target error) bool {
+	t, ok := errors.AsType[*Error](target)
+	return ok && t.Code == e.Code
+}
+
+// Status is the HTTP status of the error (RFC 6749 §5.2).
+func (e *Error) Status() int {
+	if e.HTTPStatus != 0 {
+		return e.HTTPStatus
+	}
+	switch e.Code {
+	case InvalidClient:
+		return http.StatusUnauthorized
+	case AccessDenied:
+		return http.StatusForbidden
+	case SlowDown:
+		return http.StatusBadRequest
+	case ServerFault:
+		return http.StatusInternalServerError
+	case TemporarilyUnavailable:
+		return http.StatusServiceUnavailable
+	case InvalidRequest, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope:
+		return http.StatusBadRequest
+	}
+	return http.StatusBadRequest
+}
+
+// MarshalJSON writes what the client sees.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Code         Code          `json:"error"`
+		Description  string        `json:"error_description,omitempty"`
+		Reason       string        `json:"reason,omitempty"`
+		ReasonCode   int           `json:"code,omitempty"`
+		SupersededBy *SupersededBy `json:"superseded_by,omitempty"`
+	}{e.Code, e.Description, e.Reason, e.ReasonCode, e.SupersededBy})
+}

@@ -1,0 +1,41 @@
+package storage
+
+import "errors"
+
+// The sentinels. Drivers translate their own errors into these and wrap them with what was being
+// done; callers branch with errors.Is and never on text.
+var (
+	// ErrNotFound says that there is no such record.
+	ErrNotFound = errors.New("not found")
+	// ErrExists says that a record with that identity is already there; nothing was changed.
+	ErrExists = errors.New("already exists")
+	// ErrStale says that the record changed since the caller read it; nothing was changed.
+	ErrStale = errors.New("changed in between")
+	// ErrConsumed says that a single-use thing was used before.
+	ErrConsumed = errors.New("already used")
+	// ErrEnded says that the session, client or token concerned has ended. It arrives inside an
+	// [EndedError] that tells why.
+	ErrEnded = errors.New("ended")
+	// ErrExpired says that the record concerned is past its time.
+	ErrExpired = errors.New("expired")
+	// ErrDisabled says that the user is disabled or banned.
+	ErrDisabled = errors.New("disabled")
+	// ErrInsufficient says that an account would fall below zero; nothing was moved.
+	ErrInsufficient = errors.New("insufficient funds")
+	// ErrKeyReused says that an idempotency key was used before with another request.
+	ErrKeyReused = errors.New("idempotency key reused with another request")
+	// ErrBusy says that a lock was not had in the time allowed; nothing was done.
+	ErrBusy = errors.New("busy")
+	// ErrUnavailable says that the store could not be reached, or gave up after its fixed number of
+	// retries. Whether a change was made is unknown unless the method says otherwise.
+	ErrUnavailable = errors.New("temporarily unavailable")
+)
+
+// EndedError is [ErrEnded] with the reason.
+type EndedError struct{ End End }
+
+// Error implements error.
+func (e *EndedError) Error() string { return "ended: " + string(e.End.Reason) }
+
+// Is makes errors.Is(err, ErrEnded) true.
+func (e *EndedError) Is(target error) bool { return target == ErrEnded }

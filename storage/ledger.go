@@ -1,0 +1,187 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/tallystick/tallystick/storage/money"
+)
+
+// JournalKind says what a journal is for.
+type JournalKind string
+
+// The kinds of journal.
+const (
+	KindTransfer JournalKind = "transfer"
+	KindDeposit  JournalKind = "deposit"
+)
+
+// WalletAccount names the wallet of a user in a currency.
+func WalletAccount(user UserID, currency money.Currency) AccountID {
+	return AccountID("user/" + string(user) + "/" + string(currency))
+}
+
+// WorldAccount names the system account through which money of a currency enters and leaves; its
+// balance is the negative of all that users own. In the order of account names, which is the order
+// in which rows are locked, it comes after every wallet.
+func WorldAccount(currency money.Currency) AccountID {
+	return AccountID("world/cash/" + string(currency))
+}
+
+// Account is a balance. Amounts are in minor units and signed; entries above zero raise it.
+type Account struct {
+	ID       AccountID
+	User     UserID // empty for system accounts
+	Currency money.Currency
+	Balance  int64
+	Held     int64
+	// Version is the sequence number of the last entry; 0 for an account that has none.
+	Version int64
+	// Fence grows with every journal that takes money out under the owner's lock.
+	Fence     int64
+	CreatedAt time.Time
+}
+
+// Available is what the owner can spend.
+func (a *Account) Available() int64 { return a.Balance - a.Held }
+
+// Journal is a set of entries that sum to zero. Journals and entries are inserted and never changed.
+type Journal struct {
+	ID        JournalID
+	Kind      JournalKind
+	From      UserID // empty where the money comes from outside
+	To        UserID // empty where it goes outside
+	Amount    money.Amount
+	Memo      string // at most 256 bytes
+	Reference string // at most 128 bytes
+	// Client, Actor and Session say whose token moved the money.
+	Client    ClientID
+	Actor     UserID // empty for internal apps
+	Session   SessionID
+	CreatedAt time.Time
+}
+
+// Entry is one line of a journal on one account.
+type Entry struct {
+	Account AccountID
+	// Sequence numbers the entries of an account from 1 without gaps.
+	Sequence     int64
+	Journal      JournalID
+	Kind         JournalKind
+	Amount       int64 // below zero for money out
+	Currency     money.Currency
+	BalanceAfter int64
+	// Counterparty is the user on the other side; empty for the system.
+	Counterparty UserID
+	Memo         string
+	CreatedAt    time.Time
+}
+
+// IdempotencyKey identifies a write. Client and User are those of the token, User empty for
+// internal apps.
+type IdempotencyKey struct {
+	Client ClientID
+	User   UserID
+	Key    string // 1 to 64 printable ASCII characters
+}
+
+// Answer is what was answered to a write, as it is replayed: either a Journal or the Code of a
+// refusal.
+type Answer struct {
+	Journal JournalID
+	// Code is the stable code of the refusal; empty for success.
+	Code string
+	// Body is the answer as JSON, at most 8 KiB, replayed byte for byte.
+	Body json.RawMessage
+}
+
+// Posting asks for one journal.
+type Posting struct {
+	Key IdempotencyKey
+	// RequestHash identifies the request that came under the key.
+	RequestHash [32]byte
+	// Bearer is checked strictly: inside the posting transaction, with its session locked.
+	Bearer  Bearer
+	Journal Journal
+	// From and To are the accounts; Journal.Amount moves from one to the other. They differ.
+	From, To AccountID
+	// MustExist, if not empty, is a user without whom the posting is refused with ErrNotFound.
+	MustExist UserID
+	// Fence, if not nil, is the fence of From as read under the lock; another one there gives ErrStale.
+	Fence *int64
+	// Success renders the answer of a posted journal; Refuse that of a refusal, for which it is given
+	// ErrInsufficient or ErrNotFound. Both must be pure: they may be called more than once.
+	Success func(Journal) Answer
+	Refuse  func(error) Answer
+	Now     time.Time
+}
+
+// Posted is the outcome of a posting.
+type Posted struct {
+	Answer Answer
+	// Replayed says that the key was answered before and that this is that answer.
+	Replayed bool
+}
+
+// Ledger keeps the books. See the package's doc for what it promises about crashes.
+type Ledger interface {
+	// Post moves money, or records why not, once per key. In one transaction: the bearer is checked
+	// with its row locked; the account rows are made at zero where missing and locked in the order of
+	// their names; the amount is taken only if From has it available (system accounts may go below
+	// zero); the journal, its entries, the balances and the answer under the key are written.
+	//
+	// A key answered before gives that answer, with Replayed, if the request hash is the same, and
+	// ErrKeyReused if not. ErrInsufficient and ErrNotFound (of MustExist) are refusals of business: their
+	// answer is recorded under the key and returned with a nil error. [*EndedError], ErrStale (fence) and
+	// ErrUnavailable record nothing. After ErrUnavailable the outcome is resolved by posting again with
+	// the same key. Of concurrent postings with one key, one happens and the others replay it.
+	//
+	// A sign-in that ends the bearer's session and has returned before Post is called is always seen.
+	// Available money never falls below zero, with or without a lock held by the caller.
+	Post(ctx context.Context, p Posting) (Posted, error)
+
+	// Answered looks a key up: the recorded answer, ErrNotFound, or ErrKeyReused.
+	Answered(ctx context.Context, key IdempotencyKey, requestHash [32]byte) (Answer, error)
+
+	// Fence returns the fence of an account; 0 if there is no such account yet.
+	Fence(ctx context.Context, id AccountID) (int64, error)
+
+	// Accounts returns the accounts of a user by currency. At most one for each configured currency.
+	Accounts(ctx context.Context, user UserID) ([]Account, error)
+
+	// Entries returns up to limit entries of an account with a sequence below before (0: the newest),
+	// newest first.
+	Entries(ctx context.Context, id AccountID, before int64, limit int) ([]Entry, error)
+
+	// Journal gives ErrNotFound.
+	Journal(ctx context.Context, id JournalID) (Journal, error)
+}
+
+// Books reads the ledger from end to end, to prove it. Each call of each is one page at most; the
+// functions are called in order and must not write.
+type Books interface {
+	// AllAccounts calls each for every account, in the order of IDs.
+	AllAccounts(ctx context.Context, each func(Account) error) error
+	// AllEntries calls each for every entry, by account, then sequence.
+	AllEntries(ctx context.Context, each func(Entry) error) error
+	// AllJournals calls each for every journal with the entries it has, in the order of IDs.
+	AllJournals(ctx context.Context, each func(Journal, []Entry) error) error
+	// AllAnswers calls each for every idempotency record.
+	AllAnswers(ctx context.Context, each func(IdempotencyKey, Answer) error) error
+	// CountEntries estimates the work ahead, for progress.
+	CountEntries(ctx context.Context) (int64, error)
+}
+
+// Lease is a lock that is held.
+type Lease interface {
+	// Release lets go. It outlives the cancellation of ctx and may be called more than once.
+	Release(ctx context.Context)
+}
+
+// Locker keeps one user's writes in order.
+type Locker interface {
+	// Lock waits up to wait for the user's lock, which frees itself after a while if its holder dies.
+	// ErrBusy if it was not had in time, ErrUnavailable if there is no telling.
+	Lock(ctx context.Context, user UserID, wait time.Duration) (Lease, error)
+}

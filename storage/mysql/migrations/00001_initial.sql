@@ -1,0 +1,225 @@
+-- +goose Up
+-- Identifier columns are binary-collated: no collation makes two identities one.
+-- Times are microseconds since 1970, UTC. Amounts are minor units.
+
+CREATE TABLE users (
+  user_id       VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  username      VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  password_hash VARCHAR(512) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  credential    BIGINT       NOT NULL,
+  created_at    BIGINT       NOT NULL,
+  updated_at    BIGINT       NOT NULL,
+  disabled_at   BIGINT       NULL,
+  banned_at     BIGINT       NULL,
+  banned_until  BIGINT       NULL,
+  ban_reason    VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  PRIMARY KEY (user_id),
+  UNIQUE KEY users_username (username)
+);
+
+CREATE TABLE clients (
+  client_id        VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  name             VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  kind             VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  secret           VARCHAR(512) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  old_secret       VARCHAR(512) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  old_secret_until BIGINT       NULL,
+  settings         TEXT         CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  version          BIGINT       NOT NULL,
+  created_at       BIGINT       NOT NULL,
+  updated_at       BIGINT       NOT NULL,
+  disabled_at      BIGINT       NULL,
+  tokens_from      BIGINT       NULL,
+  PRIMARY KEY (client_id)
+);
+
+CREATE TABLE slots (
+  product  VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  terminal VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  user_id  VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  version  BIGINT      NOT NULL,
+  PRIMARY KEY (user_id, product, terminal)
+);
+
+CREATE TABLE sessions (
+  session_id    VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  user_id       VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  product       VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  terminal      VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  mode          VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  version       BIGINT       NOT NULL,
+  client_id     VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  scope         VARCHAR(1024) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  device_id     VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  device_name   VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  address       VARCHAR(45)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  user_agent    VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  session_data  TEXT         CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
+  created_at    BIGINT       NOT NULL,
+  last_seen_at  BIGINT       NOT NULL,
+  expires_at    BIGINT       NOT NULL,
+  idle_at       BIGINT       NOT NULL,
+  access_jti    VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  access_kid    VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  access_iat    BIGINT       NOT NULL,
+  access_exp    BIGINT       NOT NULL,
+  access_until  BIGINT       NOT NULL,
+  ended_at      BIGINT       NULL,
+  end_reason    VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NULL,
+  end_actor     VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
+  end_terminal  VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NULL,
+  end_device    VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
+  PRIMARY KEY (session_id),
+  KEY sessions_slot (user_id, product, terminal, ended_at),
+  KEY sessions_expiry (expires_at)
+);
+
+CREATE TABLE refresh_tokens (
+  token_hash    BINARY(32)   NOT NULL,
+  session_id    VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  family_id     VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  client_id     VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  scope         VARCHAR(1024) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  kid           VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  issued_at     BIGINT       NOT NULL,
+  expires_at    BIGINT       NOT NULL,
+  access_jti    VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  access_kid    VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  access_iat    BIGINT       NOT NULL,
+  access_exp    BIGINT       NOT NULL,
+  used_at       BIGINT       NULL,
+  next_hash     BINARY(32)   NULL,
+  PRIMARY KEY (token_hash),
+  KEY refresh_tokens_session (session_id, family_id),
+  KEY refresh_tokens_expiry (expires_at)
+);
+
+CREATE TABLE session_events (
+  event_id     VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  number       BIGINT       NOT NULL,
+  subject      VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  subject_key  VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  user_id      VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  product      VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  terminal     VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  ended_at     BIGINT       NOT NULL,
+  end_reason   VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  end_actor    VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  end_terminal VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NULL,
+  end_device   VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
+  until_at     BIGINT       NOT NULL,
+  PRIMARY KEY (event_id),
+  KEY session_events_number (number, event_id),
+  KEY session_events_until (until_at, event_id)
+);
+
+CREATE TABLE feed (
+  feed_id     INT    NOT NULL,
+  last_number BIGINT NOT NULL,
+  PRIMARY KEY (feed_id)
+);
+INSERT INTO feed (feed_id, last_number) VALUES (1, 0);
+
+CREATE TABLE signing_keys (
+  key_id     VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  key_use    VARCHAR(8)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  algorithm  VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  sealed     VARBINARY(8192) NOT NULL,
+  -- after_key is the key that was the newest of its use when this one was added ('' for none): unique,
+  -- so that of several processes that add one at once a single one wins.
+  after_key  VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  created_at BIGINT      NOT NULL,
+  active_at  BIGINT      NOT NULL,
+  retired_at BIGINT      NULL,
+  PRIMARY KEY (key_id),
+  UNIQUE KEY signing_keys_after (key_use, after_key)
+);
+
+CREATE TABLE audit (
+  audit_id   VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  at         BIGINT       NOT NULL,
+  action     VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  result     VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  actor      VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  user_id    VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  client_id  VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  session_id VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  address    VARCHAR(45)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  detail     TEXT         CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  PRIMARY KEY (audit_id),
+  KEY audit_at (at)
+);
+
+CREATE TABLE accounts (
+  account_id VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  user_id    VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  currency   CHAR(3)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  balance    BIGINT      NOT NULL,
+  held       BIGINT      NOT NULL,
+  version    BIGINT      NOT NULL,
+  fence      BIGINT      NOT NULL,
+  created_at BIGINT      NOT NULL,
+  PRIMARY KEY (account_id),
+  KEY accounts_user (user_id),
+  -- A last wall, not the one that holds: TiDB ignores it by default.
+  CONSTRAINT accounts_no_overdraft CHECK (user_id = '' OR (balance >= held AND held >= 0))
+);
+
+CREATE TABLE journals (
+  journal_id VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  kind       VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  from_user  VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  to_user    VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  amount     BIGINT       NOT NULL,
+  currency   CHAR(3)      CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  memo       VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  reference  VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  client_id  VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  actor      VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  session_id VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  created_at BIGINT       NOT NULL,
+  PRIMARY KEY (journal_id)
+);
+
+CREATE TABLE entries (
+  account_id    VARCHAR(80)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  sequence      BIGINT       NOT NULL,
+  journal_id    VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  kind          VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  amount        BIGINT       NOT NULL,
+  currency      CHAR(3)      CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  balance_after BIGINT       NOT NULL,
+  counterparty  VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  memo          VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  created_at    BIGINT       NOT NULL,
+  PRIMARY KEY (account_id, sequence),
+  KEY entries_journal (journal_id)
+);
+
+CREATE TABLE answers (
+  client_id    VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  user_id      VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  idem_key     VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  request_hash BINARY(32)   NOT NULL,
+  journal_id   VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  code         VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  body         TEXT         CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  created_at   BIGINT       NOT NULL,
+  PRIMARY KEY (user_id, client_id, idem_key),
+  KEY answers_created (created_at)
+);
+
+-- +goose Down
+DROP TABLE answers;
+DROP TABLE entries;
+DROP TABLE journals;
+DROP TABLE accounts;
+DROP TABLE audit;
+DROP TABLE signing_keys;
+DROP TABLE feed;
+DROP TABLE session_events;
+DROP TABLE refresh_tokens;
+DROP TABLE sessions;
+DROP TABLE slots;
+DROP TABLE clients;
+DROP TABLE users;
