@@ -104,15 +104,11 @@ func (e *Error) Status() int {
 	switch e.Code {
 	case InvalidClient:
 		return http.StatusUnauthorized
-	case AccessDenied:
-		return http.StatusForbidden
-	case SlowDown:
-		return http.StatusBadRequest
 	case ServerFault:
 		return http.StatusInternalServerError
 	case TemporarilyUnavailable:
 		return http.StatusServiceUnavailable
-	case InvalidRequest, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope:
+	case InvalidRequest, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope, AccessDenied, SlowDown:
 		return http.StatusBadRequest
 	}
 	return http.StatusBadRequest
