@@ -1,0 +1,29 @@
+# make test is all a newcomer needs; the rest are shortcuts.
+.PHONY: test build dev story bench lint fmt tidy generate
+
+test: ## find the engines, go vet, go test -race ./...
+	go run ./cmd/internal/testrun
+
+build: ## a stripped binary in bin/
+	go build -trimpath -ldflags='-s -w' -o bin/tallystick ./cmd/tallystick
+
+dev: ## everything in one process, on embedded engines
+	go run ./cmd/tallystick dev
+
+story: ## play the story against a running instance (ISSUER and DEV_JSON choose another than ./.tallystick)
+	go run ./cmd/internal/story $(STORY)
+
+bench: ## the benchmarks, each against its floor in the same run
+	go test -run '^$$' -bench . -benchtime 2s ./keys/... ./storage/... ./authserver/... ./resource/... ./cmd/...
+
+lint:
+	go tool -modfile=.ci/tools/go.mod golangci-lint run ./...
+
+fmt:
+	gofmt -w $$(git ls-files '*.go')
+
+tidy:
+	go mod tidy
+
+generate:
+	go generate ./...
