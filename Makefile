@@ -10,8 +10,8 @@ build: ## a stripped binary in bin/
 dev: ## everything in one process, on embedded engines
 	go run ./cmd/tallystick dev
 
-story: ## play the story against a running instance (ISSUER and DEV_JSON choose another than ./.tallystick)
-	go run ./cmd/internal/story $(STORY)
+story: ## play the story against a running instance: STORY="--target FILE", or STORY=--own for one of its own
+	go run ./cmd/internal/story/play $(STORY)
 
 bench: ## the benchmarks, each against its floor in the same run
 	go test -run '^$$' -bench . -benchtime 2s ./keys/... ./storage/... ./authserver/... ./resource/... ./cmd/...
