@@ -233,7 +233,7 @@ func (p *player) refusedSoon(ctx context.Context, access, reason string) error {
 			if a.text("reason") != reason {
 				return fmt.Errorf("expected reason %s, got %s", reason, a.Body)
 			}
-			p.proves("a local check refuses it %s after the answer to the sign-in", took.Round(100*time.Microsecond))
+			p.proves("a local check refuses it %s after the answer that ended it", took.Round(100*time.Microsecond))
 			return nil
 		}
 		if took > bound {
