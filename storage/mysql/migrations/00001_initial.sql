@@ -1,8 +1,10 @@
+-- +goose NO TRANSACTION
 -- +goose Up
+-- DDL commits by itself, so every statement must be good to run again.
 -- Identifier columns are binary-collated: no collation makes two identities one.
 -- Times are microseconds since 1970, UTC. Amounts are minor units.
 
-CREATE TABLE users (
+CREATE TABLE IF NOT EXISTS users (
   user_id       VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   username      VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   password_hash VARCHAR(512) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -17,7 +19,7 @@ CREATE TABLE users (
   UNIQUE KEY users_username (username)
 );
 
-CREATE TABLE clients (
+CREATE TABLE IF NOT EXISTS clients (
   client_id        VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   name             VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   kind             VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -33,7 +35,7 @@ CREATE TABLE clients (
   PRIMARY KEY (client_id)
 );
 
-CREATE TABLE slots (
+CREATE TABLE IF NOT EXISTS slots (
   product  VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   terminal VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   user_id  VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -41,7 +43,7 @@ CREATE TABLE slots (
   PRIMARY KEY (user_id, product, terminal)
 );
 
-CREATE TABLE sessions (
+CREATE TABLE IF NOT EXISTS sessions (
   session_id    VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   user_id       VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   product       VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -74,7 +76,7 @@ CREATE TABLE sessions (
   KEY sessions_expiry (expires_at)
 );
 
-CREATE TABLE refresh_tokens (
+CREATE TABLE IF NOT EXISTS refresh_tokens (
   token_hash    BINARY(32)   NOT NULL,
   session_id    VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   family_id     VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -94,7 +96,7 @@ CREATE TABLE refresh_tokens (
   KEY refresh_tokens_expiry (expires_at)
 );
 
-CREATE TABLE session_events (
+CREATE TABLE IF NOT EXISTS session_events (
   event_id     VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   number       BIGINT       NOT NULL,
   subject      VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -113,14 +115,14 @@ CREATE TABLE session_events (
   KEY session_events_until (until_at, event_id)
 );
 
-CREATE TABLE feed (
+CREATE TABLE IF NOT EXISTS feed (
   feed_id     INT    NOT NULL,
   last_number BIGINT NOT NULL,
   PRIMARY KEY (feed_id)
 );
-INSERT INTO feed (feed_id, last_number) VALUES (1, 0);
+INSERT IGNORE INTO feed (feed_id, last_number) VALUES (1, 0);
 
-CREATE TABLE signing_keys (
+CREATE TABLE IF NOT EXISTS signing_keys (
   key_id     VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   key_use    VARCHAR(8)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   algorithm  VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -135,7 +137,7 @@ CREATE TABLE signing_keys (
   UNIQUE KEY signing_keys_after (key_use, after_key)
 );
 
-CREATE TABLE audit (
+CREATE TABLE IF NOT EXISTS audit (
   audit_id   VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   at         BIGINT       NOT NULL,
   action     VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -150,7 +152,7 @@ CREATE TABLE audit (
   KEY audit_at (at)
 );
 
-CREATE TABLE accounts (
+CREATE TABLE IF NOT EXISTS accounts (
   account_id VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   user_id    VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   currency   CHAR(3)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -165,7 +167,7 @@ CREATE TABLE accounts (
   CONSTRAINT accounts_no_overdraft CHECK (user_id = '' OR (balance >= held AND held >= 0))
 );
 
-CREATE TABLE journals (
+CREATE TABLE IF NOT EXISTS journals (
   journal_id VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   kind       VARCHAR(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   from_user  VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -181,7 +183,7 @@ CREATE TABLE journals (
   PRIMARY KEY (journal_id)
 );
 
-CREATE TABLE entries (
+CREATE TABLE IF NOT EXISTS entries (
   account_id    VARCHAR(80)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   sequence      BIGINT       NOT NULL,
   journal_id    VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -196,7 +198,7 @@ CREATE TABLE entries (
   KEY entries_journal (journal_id)
 );
 
-CREATE TABLE answers (
+CREATE TABLE IF NOT EXISTS answers (
   client_id    VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   user_id      VARCHAR(32)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   idem_key     VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -210,16 +212,16 @@ CREATE TABLE answers (
 );
 
 -- +goose Down
-DROP TABLE answers;
-DROP TABLE entries;
-DROP TABLE journals;
-DROP TABLE accounts;
-DROP TABLE audit;
-DROP TABLE signing_keys;
-DROP TABLE feed;
-DROP TABLE session_events;
-DROP TABLE refresh_tokens;
-DROP TABLE sessions;
-DROP TABLE slots;
-DROP TABLE clients;
-DROP TABLE users;
+DROP TABLE IF EXISTS answers;
+DROP TABLE IF EXISTS entries;
+DROP TABLE IF EXISTS journals;
+DROP TABLE IF EXISTS accounts;
+DROP TABLE IF EXISTS audit;
+DROP TABLE IF EXISTS signing_keys;
+DROP TABLE IF EXISTS feed;
+DROP TABLE IF EXISTS session_events;
+DROP TABLE IF EXISTS refresh_tokens;
+DROP TABLE IF EXISTS sessions;
+DROP TABLE IF EXISTS slots;
+DROP TABLE IF EXISTS clients;
+DROP TABLE IF EXISTS users;
