@@ -1,0 +1,56 @@
+// Package wallet is what can be done with money: transfer it, deposit it, look at it.
+//
+// It promises that a write happens once per idempotency key or not at all, that what was answered
+// under a key is answered again byte for byte, and that one user's money is taken by one write at a
+// time while the lock can be had. It refuses to decide by anything but the ledger's transaction: the
+// lock, the early look at the key and the fence only make that transaction rarely contended. It knows
+// neither HTTP nor SQL. Package walletapi calls it for HTTP; other skins may call it in the same way.
+//
+// # One road for every write
+//
+//	validate ── bad ──► *Refusal, nothing recorded, the key stays free
+//	   │
+//	answered before? ── yes ──► the same answer, Replayed
+//	   │ no
+//	lock of the payer ── not in time ──► storage.ErrBusy, nothing done
+//	   │        └─ no telling ──► go on without (or storage.ErrUnavailable if the lock is required)
+//	fence, read under the lock
+//	   │
+//	Ledger.Post ── fence moved ──► let go, lock again, at most [postTries] times, then storage.ErrBusy
+//	   │
+//	answer (posted, or refused for good), recorded under the key
+//
+// A credit takes no lock: a merchant's lock would be the queue of all customers. The lock is released
+// on a context that outlives the caller, so that a caller who hangs up does not leave it to its
+// time limit.
+//
+// A caller that goes away between any two steps leaves a journal with its answer, or neither. It
+// learns which by asking again with the same key.
+//
+// # Two kinds of refusal
+//
+// What the request alone shows to be wrong (an amount of zero, a currency that is not dealt in) is a
+// [*Refusal] and an error. It leaves nothing under the key: it needs no record to be repeatable, and a
+// caller that mends its request may keep its key. What the books refuse (not enough money, no such
+// recipient) is recorded under the key, comes back as an [Outcome] with a code, and stays refused under
+// that key when the money has arrived since: one key, one answer.
+//
+// # Design notes
+//
+// The wallet of somebody who never had money has no account rows. [Wallet.Balances] still lists every
+// configured currency, with zeros: an app draws the list it is given, and "no entry" would be a special
+// case in each of them. Accounts of currencies that are no longer dealt in are listed after those, as
+// long as they are not empty: money does not become invisible by a change of configuration.
+//
+// The request hash covers the operation and the decoded fields, each with its length before it, and
+// not the bytes of the body: a client library that sends its JSON with other spaces when it tries again
+// is the same request.
+//
+// A statement goes through several accounts, one for each currency. Its cursor holds where each of
+// them stands, so a page is a merge of primary-key scans and is not disturbed by entries that arrive
+// while it is read. Rejected: a position in time, which repeats or loses entries of one instant;
+// OFFSET, which does both and reads everything before the page.
+//
+// Without the lock no fence is passed. Two writers that hold no lock would only make each other stale,
+// and it is the row lock and the conditional update that keep the balance above zero.
+package wallet

@@ -1,0 +1,53 @@
+package wallet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tallystick/tallystick/storage"
+)
+
+// lock takes the payer's lock. held is false where there is no telling who has it and the
+// configuration lets the row locks stand alone. release is never nil when err is.
+func (w *Wallet) lock(ctx context.Context, payer storage.UserID, wait time.Duration) (release func(), held bool, err error) {
+	start := w.cfg.Now()
+	lease, err := w.cfg.Locker.Lock(ctx, payer, wait)
+	w.metrics.lockWait.Observe(w.cfg.Now().Sub(start).Seconds())
+	switch {
+	case err == nil:
+		w.lockBack(ctx)
+		return func() { letGo(ctx, lease) }, true, nil
+	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return nil, false, fmt.Errorf("lock wallet: %w", context.Cause(ctx))
+	case errors.Is(err, storage.ErrBusy), errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, storage.ErrUnavailable):
+		return nil, false, fmt.Errorf("lock wallet: %w", errors.Join(storage.ErrBusy, err))
+	case !errors.Is(err, storage.ErrUnavailable) || w.cfg.LockRequired:
+		return nil, false, fmt.Errorf("lock wallet: %w", errors.Join(storage.ErrUnavailable, err))
+	}
+	w.lockAway(ctx, err)
+	return func() {}, false, nil
+}
+
+// letGo releases a lock also for a caller that has gone.
+func letGo(ctx context.Context, lease storage.Lease) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	lease.Release(ctx)
+}
+
+func (w *Wallet) lockAway(ctx context.Context, err error) {
+	w.metrics.lockless.Inc()
+	if w.lockless.CompareAndSwap(false, true) {
+		w.metrics.lockAway.Set(1)
+		w.cfg.Log.WarnContext(ctx, "wallet locks are away; the ledger's row locks stand alone", "err", err)
+	}
+}
+
+func (w *Wallet) lockBack(ctx context.Context) {
+	if w.lockless.CompareAndSwap(true, false) {
+		w.metrics.lockAway.Set(0)
+		w.cfg.Log.InfoContext(ctx, "wallet locks are back")
+	}
+}

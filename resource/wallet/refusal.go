@@ -1,0 +1,57 @@
+package wallet
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/money"
+)
+
+// The stable codes of refusals.
+const (
+	CodeInsufficientFunds = "insufficient_funds"
+	CodeUnknownRecipient  = "unknown_recipient"
+	CodeSameWallet        = "same_wallet"
+	CodeAmountOutOfRange  = "amount_out_of_range"
+	CodeCurrencyUnknown   = "currency_unknown"
+	CodeLimitExceeded     = "limit_exceeded"
+	CodeKeyRequired       = "idempotency_key_required"
+	CodeInvalidRequest    = "invalid_request"
+)
+
+// ErrCursor says that a cursor is not one that this statement handed out.
+var ErrCursor = errors.New("cursor is not one of this statement")
+
+// Refusal is a refusal of business: its code for programs, its detail for people. The detail is the
+// caller's own request told back and never says anything about somebody else.
+type Refusal struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Code + ": " + r.Detail }
+
+// Is compares codes: errors.Is(err, &wallet.Refusal{Code: wallet.CodeSameWallet}).
+func (r *Refusal) Is(target error) bool {
+	t, ok := errors.AsType[*Refusal](target)
+	return ok && t.Code == r.Code
+}
+
+func refuse(code, format string, args ...any) error {
+	return &Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// refusal names what the books refused.
+func refusal(err error) *Refusal {
+	switch {
+	case errors.Is(err, storage.ErrInsufficient):
+		return &Refusal{CodeInsufficientFunds, "the wallet does not have that much available; nothing was moved"}
+	case errors.Is(err, storage.ErrNotFound):
+		return &Refusal{CodeUnknownRecipient, "there is no such user; nothing was moved"}
+	case errors.Is(err, money.ErrRange):
+		return &Refusal{CodeLimitExceeded, "the amount would carry a balance beyond what the ledger can hold; nothing was moved"}
+	}
+	return &Refusal{CodeInvalidRequest, "the ledger refused; nothing was moved"}
+}

@@ -1,0 +1,128 @@
+package wallet
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/money"
+)
+
+const (
+	// DefaultLockWait is how long a write waits for the payer's lock, and the most it can ask for.
+	DefaultLockWait = 60 * time.Second
+	// MaxCurrencies bounds the currencies of one ledger, and with them the work for one page of a
+	// statement.
+	MaxCurrencies = 32
+	// DefaultLimit and MaxLimit are the sizes of a page of a statement.
+	DefaultLimit = 20
+	MaxLimit     = 200
+	// MaxMemo and MaxReference are in bytes.
+	MaxMemo      = 256
+	MaxReference = 128
+	// MaxKey is the length of an idempotency key.
+	MaxKey = 64
+
+	postTries      = 4                // postings after a lost lock, the first included
+	releaseTimeout = 5 * time.Second  // for letting go of a lock
+	maxUserID      = 32               // bytes of a subject identifier as stored
+	maxWaitBound   = 10 * time.Minute // what LockWait can be set to
+)
+
+// Config is what a [Wallet] is made of.
+type Config struct {
+	Ledger storage.Ledger
+	Locker storage.Locker
+	// Currencies that are dealt in, in the order in which balances are listed. At least one.
+	Currencies []money.Currency
+	// MaxAmount is the largest amount of one write, in minor units; 0 means [money.Max].
+	MaxAmount int64
+	// LockWait is how long a write waits for the payer's lock; 0 means [DefaultLockWait].
+	LockWait time.Duration
+	// LockRequired refuses writes while nobody can tell who holds a lock. The books are right without.
+	LockRequired bool
+	// Refusal renders what is recorded, and answered, for a refusal of the books. It must be pure. Nil
+	// means the refusal's own JSON.
+	Refusal func(*Refusal) json.RawMessage
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Log gets the transitions of the lock; nil means slog.Default.
+	Log *slog.Logger
+	// Metrics may be nil.
+	Metrics prometheus.Registerer
+}
+
+// Wallet moves money and shows it. It is safe for concurrent use and keeps no state of its own but
+// whether the lock was to be had.
+type Wallet struct {
+	cfg     Config
+	metrics *metrics
+	// lockless is true from the first write that found no locker until the next that did.
+	lockless atomic.Bool
+}
+
+// New checks the configuration and builds a Wallet.
+func New(cfg Config) (*Wallet, error) {
+	cfg.Currencies = slices.Clone(cfg.Currencies)
+	if cfg.MaxAmount == 0 {
+		cfg.MaxAmount = money.Max
+	}
+	if cfg.LockWait == 0 {
+		cfg.LockWait = DefaultLockWait
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Refusal == nil {
+		cfg.Refusal = func(r *Refusal) json.RawMessage { return mustJSON(r) }
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("wallet: %w", err)
+	}
+	m, err := newMetrics(cfg.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("wallet: %w", err)
+	}
+	return &Wallet{cfg: cfg, metrics: m}, nil
+}
+
+func (c *Config) validate() error {
+	var faults []error
+	if c.Ledger == nil {
+		faults = append(faults, errors.New("no ledger"))
+	}
+	if c.Locker == nil {
+		faults = append(faults, errors.New("no locker"))
+	}
+	if n := len(c.Currencies); n < 1 || n > MaxCurrencies {
+		faults = append(faults, fmt.Errorf("currencies: %d given, not 1 to %d", n, MaxCurrencies))
+	}
+	for i, cur := range c.Currencies {
+		if _, err := money.ParseCurrency(string(cur)); err != nil {
+			faults = append(faults, fmt.Errorf("currencies: %w", err))
+		}
+		if slices.Contains(c.Currencies[:i], cur) {
+			faults = append(faults, fmt.Errorf("currencies: %s is there twice", cur))
+		}
+	}
+	if c.MaxAmount < 1 || c.MaxAmount > money.Max {
+		faults = append(faults, fmt.Errorf("max_amount: %d is not between 1 and %d", c.MaxAmount, money.Max))
+	}
+	if c.LockWait < 0 || c.LockWait > maxWaitBound {
+		faults = append(faults, fmt.Errorf("lock.wait: %s is not between 0 and %s", c.LockWait, maxWaitBound))
+	}
+	return errors.Join(faults...)
+}
+
+// LockWait is the longest that a write waits for the payer's lock.
+func (w *Wallet) LockWait() time.Duration { return w.cfg.LockWait }

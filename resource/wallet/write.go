@@ -1,0 +1,146 @@
+package wallet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tallystick/tallystick/storage"
+)
+
+// Outcome is the recorded answer to a write.
+type Outcome struct {
+	// Journal is what was posted; empty if Code says why nothing was.
+	Journal storage.JournalID
+	// Code is the stable code of the refusal; empty for success.
+	Code string
+	// Body is the answer, byte for byte the same each time.
+	Body json.RawMessage
+	// Replayed says that the answer was given before.
+	Replayed bool
+}
+
+// Transfer moves money between two users.
+//
+// Errors: [*Refusal] for what the request alone shows to be wrong; [*storage.EndedError] if the
+// bearer's session has ended; storage.ErrKeyReused; storage.ErrBusy if the payer's lock was not had in
+// time, with nothing done; storage.ErrUnavailable, after which the key tells what happened.
+func (w *Wallet) Transfer(ctx context.Context, o TransferOrder) (Outcome, error) {
+	if err := w.checkTransfer(&o); err != nil {
+		return w.count(opTransfer, Outcome{}, err)
+	}
+	out, err := w.write(ctx, storage.Posting{
+		Key:         storage.IdempotencyKey{Client: o.Bearer.Client, User: o.User, Key: o.Key},
+		RequestHash: o.hash(),
+		Bearer:      o.Bearer,
+		Journal: storage.Journal{
+			Kind: storage.KindTransfer, From: o.User, To: o.To,
+			Amount: o.Amount, Memo: o.Memo,
+			Client: o.Bearer.Client, Actor: o.User, Session: o.Bearer.Session,
+		},
+		From:      storage.WalletAccount(o.User, o.Amount.Currency),
+		To:        storage.WalletAccount(o.To, o.Amount.Currency),
+		MustExist: o.To,
+		Success:   answerTransfer,
+		Refuse:    w.answerRefusal,
+	}, o.User, w.wait(o.Wait))
+	if err != nil {
+		err = fmt.Errorf("transfer: %w", err)
+	}
+	return w.count(opTransfer, out, err)
+}
+
+// Deposit moves money into a user's wallet from outside. It takes no lock. Its errors are those of
+// [Wallet.Transfer].
+func (w *Wallet) Deposit(ctx context.Context, o DepositOrder) (Outcome, error) {
+	if err := w.checkDeposit(&o); err != nil {
+		return w.count(opDeposit, Outcome{}, err)
+	}
+	out, err := w.write(ctx, storage.Posting{
+		Key:         storage.IdempotencyKey{Client: o.Bearer.Client, Key: o.Key},
+		RequestHash: o.hash(),
+		Bearer:      o.Bearer,
+		Journal: storage.Journal{
+			Kind: storage.KindDeposit, To: o.User,
+			Amount: o.Amount, Reference: o.Reference,
+			Client: o.Bearer.Client, Session: o.Bearer.Session,
+		},
+		From:      storage.WorldAccount(o.Amount.Currency),
+		To:        storage.WalletAccount(o.User, o.Amount.Currency),
+		MustExist: o.User,
+		Success:   answerDeposit,
+		Refuse:    w.answerRefusal,
+	}, "", 0)
+	if err != nil {
+		err = fmt.Errorf("deposit: %w", err)
+	}
+	return w.count(opDeposit, out, err)
+}
+
+// wait bounds what a caller asked for.
+func (w *Wallet) wait(asked *time.Duration) time.Duration {
+	if asked == nil {
+		return w.cfg.LockWait
+	}
+	return min(max(*asked, 0), w.cfg.LockWait)
+}
+
+// write takes a posting down the one road. payer is empty for a credit.
+func (w *Wallet) write(ctx context.Context, p storage.Posting, payer storage.UserID, wait time.Duration) (Outcome, error) {
+	a, err := w.cfg.Ledger.Answered(ctx, p.Key, p.RequestHash)
+	switch {
+	case err == nil:
+		return outcome(a, true), nil
+	case !errors.Is(err, storage.ErrNotFound):
+		return Outcome{}, fmt.Errorf("look up key: %w", err)
+	case payer == "":
+		return w.post(ctx, p)
+	}
+	until := w.cfg.Now().Add(wait)
+	for try := 1; ; try++ {
+		out, err := w.postLocked(ctx, p, payer, wait)
+		if !errors.Is(err, storage.ErrStale) {
+			return out, err
+		}
+		w.metrics.stale.Inc()
+		if try == postTries {
+			return Outcome{}, fmt.Errorf("lost the lock %d times: %w", try, errors.Join(storage.ErrBusy, err))
+		}
+		wait = max(until.Sub(w.cfg.Now()), 0)
+	}
+}
+
+// postLocked posts under the payer's lock, or without where there is no telling who has it.
+func (w *Wallet) postLocked(ctx context.Context, p storage.Posting, payer storage.UserID, wait time.Duration) (Outcome, error) {
+	release, held, err := w.lock(ctx, payer, wait)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer release()
+	if held {
+		fence, err := w.cfg.Ledger.Fence(ctx, p.From)
+		if err != nil {
+			return Outcome{}, fmt.Errorf("read fence: %w", err)
+		}
+		p.Fence = &fence
+	}
+	return w.post(ctx, p)
+}
+
+// post stamps the posting only here: a session may have run out while its owner waited for the lock.
+func (w *Wallet) post(ctx context.Context, p storage.Posting) (Outcome, error) {
+	p.Now = storage.Instant(w.cfg.Now())
+	p.Journal.ID = storage.JournalID(storage.NewID(p.Now))
+	p.Journal.CreatedAt = p.Now
+	posted, err := w.cfg.Ledger.Post(ctx, p)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("post: %w", err)
+	}
+	return outcome(posted.Answer, posted.Replayed), nil
+}
+
+func outcome(a storage.Answer, replayed bool) Outcome {
+	return Outcome{Journal: a.Journal, Code: a.Code, Body: a.Body, Replayed: replayed}
+}
