@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -114,7 +115,8 @@ func (e *Error) Status() int {
 	return http.StatusBadRequest
 }
 
-// MarshalJSON writes what the client sees.
+// MarshalJSON writes what the client sees. Characters that RFC 6749 §5.2 does not allow in a
+// description are replaced, so that one may quote what a stranger sent.
 func (e *Error) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Code         Code          `json:"error"`
@@ -122,5 +124,15 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		Reason       string        `json:"reason,omitempty"`
 		ReasonCode   int           `json:"code,omitempty"`
 		SupersededBy *SupersededBy `json:"superseded_by,omitempty"`
-	}{e.Code, e.Description, e.Reason, e.ReasonCode, e.SupersededBy})
+	}{e.Code, printable(e.Description), e.Reason, e.ReasonCode, e.SupersededBy})
+}
+
+// printable replaces what is not %x20-21 / %x23-5B / %x5D-7E.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			return '?'
+		}
+		return r
+	}, s)
 }

@@ -1,0 +1,178 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tallystick/tallystick/authserver/product"
+	"github.com/tallystick/tallystick/storage"
+)
+
+// Config is what a [Book] needs.
+type Config struct {
+	Sessions  storage.Sessions
+	Refreshes storage.Refreshes
+	// Announcer hurries ends to other processes; nil if there are none.
+	Announcer storage.Announcer
+	// Ended acts on ends in this process before the answer is written; nil if nobody here must know.
+	Ended func([]storage.Event)
+	// Now tells the time; nil for time.Now.
+	Now func() time.Time
+}
+
+// Book keeps the sessions.
+type Book struct {
+	sessions  storage.Sessions
+	refreshes storage.Refreshes
+	announcer storage.Announcer
+	ended     func([]storage.Event)
+	now       func() time.Time
+}
+
+// New makes a Book.
+func New(cfg Config) (*Book, error) {
+	if cfg.Sessions == nil || cfg.Refreshes == nil {
+		return nil, errors.New("session: the stores of sessions and refresh tokens are needed")
+	}
+	b := &Book{sessions: cfg.Sessions, refreshes: cfg.Refreshes, announcer: cfg.Announcer, ended: cfg.Ended, now: cfg.Now}
+	if b.now == nil {
+		b.now = time.Now
+	}
+	return b, nil
+}
+
+// SignIn is a proven sign-in.
+type SignIn struct {
+	// Grant is the grant type that proved it, for the audit record.
+	Grant string
+	User  storage.UserID
+	// Credential is what the proof was checked against; nil if it does not hang on a password.
+	Credential *int64
+	Client     storage.ClientID
+	Scope      string
+	Rule       product.Rule
+	Device     storage.Device
+	Data       json.RawMessage
+	// Access stamps the access token to hand out if a session is made; Refresh is the first refresh
+	// token, nil for none.
+	Access  storage.Stamp
+	Refresh *storage.Refresh
+	Now     time.Time
+}
+
+// Open opens a session for a proven sign-in, or joins the one that is shared on its slot, and tells
+// of the sessions it ended. Its errors are those of [storage.Sessions.Open].
+func (b *Book) Open(ctx context.Context, s SignIn) (storage.Opened, error) {
+	opened, err := b.sessions.Open(ctx, s.opening())
+	if err != nil {
+		return storage.Opened{}, fmt.Errorf("open session: %w", err)
+	}
+	b.tell(ctx, opened.Ended)
+	return opened, nil
+}
+
+func (s *SignIn) opening() storage.Opening {
+	now := storage.Instant(s.Now)
+	times := s.Rule.Opened(now)
+	return storage.Opening{
+		Session: storage.Session{
+			ID: storage.SessionID(storage.NewID(now)), User: s.User, Product: s.Rule.Product, Terminal: s.Rule.Terminal, Mode: s.Rule.Mode,
+			Client: s.Client, Scope: s.Scope, Device: s.Device, Data: s.Data,
+			CreatedAt: now, LastSeenAt: now, ExpiresAt: times.SessionEnd, IdleAt: times.IdleEnd,
+			Access: s.Access, AccessUntil: s.Access.ExpiresAt,
+		},
+		Refresh:     s.Refresh,
+		MaxSessions: s.Rule.MaxSessions,
+		Credential:  s.Credential,
+		Audit:       s.audit(now),
+		Now:         now,
+	}
+}
+
+func (s *SignIn) audit(now time.Time) *storage.AuditRecord {
+	detail := map[string]string{"grant": s.Grant, "product": s.Rule.Product, "terminal": string(s.Rule.Terminal)}
+	if s.Device.Name != "" {
+		detail["device_name"] = s.Device.Name
+	}
+	return &storage.AuditRecord{
+		ID: storage.NewID(now), At: now, Action: ActionOpened, Result: "ok", Actor: "user:" + string(s.User),
+		User: s.User, Client: s.Client, Address: s.Device.Address, Detail: detail,
+	}
+}
+
+// The actions of audit records.
+const (
+	ActionOpened = "session.opened"
+	ActionEnded  = "session.ended"
+)
+
+// Session returns a session, ended or not; [storage.ErrNotFound] if there is none any more.
+func (b *Book) Session(ctx context.Context, id storage.SessionID) (storage.Session, error) {
+	return b.sessions.Session(ctx, id)
+}
+
+// Continue exchanges a refresh token, and tells of the session if that ended it. Its errors are
+// those of [storage.Refreshes.Rotate].
+func (b *Book) Continue(ctx context.Context, r storage.Rotation) (storage.Rotated, error) {
+	rotated, events, err := b.refreshes.Rotate(ctx, r)
+	b.tell(ctx, events)
+	if err != nil {
+		return storage.Rotated{}, fmt.Errorf("continue session: %w", err)
+	}
+	return rotated, nil
+}
+
+// End ends the sessions that an order selects and tells of them. Now is set where the order leaves it
+// zero, and an audit record is made where it has none; address is where the order came from, for
+// that record.
+func (b *Book) End(ctx context.Context, order storage.EndOrder, address string) ([]storage.Event, error) {
+	if order.Now.IsZero() {
+		order.Now = b.now()
+	}
+	order.Now = storage.Instant(order.Now)
+	if order.Audit == nil {
+		order.Audit = endAudit(order, address)
+	}
+	events, err := b.sessions.End(ctx, order)
+	if err != nil {
+		return nil, fmt.Errorf("end sessions: %w", err)
+	}
+	b.tell(ctx, events)
+	return events, nil
+}
+
+// EndOthers ends all sessions of a user but one.
+func (b *Book) EndOthers(ctx context.Context, user storage.UserID, spare storage.SessionID, reason storage.Reason, actor, address string) ([]storage.Event, error) {
+	return b.End(ctx, storage.EndOrder{User: user, Except: spare, Reason: reason, Actor: actor}, address)
+}
+
+func endAudit(order storage.EndOrder, address string) *storage.AuditRecord {
+	detail := map[string]string{"reason": string(order.Reason)}
+	for key, value := range map[string]string{
+		"product": order.Product, "terminal": string(order.Terminal), "except": string(order.Except),
+	} {
+		if value != "" {
+			detail[key] = value
+		}
+	}
+	return &storage.AuditRecord{
+		ID: storage.NewID(order.Now), At: order.Now, Action: ActionEnded, Result: "ok", Actor: order.Actor,
+		User: order.User, Session: order.Session, Address: address, Detail: detail,
+	}
+}
+
+// tell acts on ends here and sends them on. They are committed: nothing that fails here can undo them.
+func (b *Book) tell(ctx context.Context, events []storage.Event) {
+	if len(events) == 0 {
+		return
+	}
+	if b.ended != nil {
+		b.ended(events)
+	}
+	if b.announcer != nil {
+		b.announcer.Announce(context.WithoutCancel(ctx), events)
+	}
+}
