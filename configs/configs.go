@@ -1,0 +1,222 @@
+package configs
+
+import (
+	"time"
+
+	"github.com/tallystick/tallystick/keys/secret"
+)
+
+// Config is the whole configuration of a process.
+type Config struct {
+	// Issuer is the URL that names the authorization server in its tokens and metadata.
+	Issuer string
+	// Audience is what tokens are meant for; the issuer when nothing is said.
+	Audience []string
+	Listen   Listen
+	MySQL    MySQL
+	Redis    Redis
+	Keys     Keys
+	Tokens   Tokens
+	Password Password
+	// Products are the products by name.
+	Products map[string]Product
+	Wallet   Wallet
+	Guard    Guard
+	Log      Log
+
+	// Embedded says that the process brings its own engines, as tallystick dev does, so that the
+	// sections mysql and redis need not be filled. It is not a key.
+	Embedded bool
+	// Warnings are what is allowed but probably not meant, one line each. It is not a key.
+	Warnings []string
+}
+
+// Listen is where and how the process listens.
+type Listen struct {
+	Addr string
+	// AdminAddr is the address of a second listener for metrics and the details of readiness; empty for none.
+	AdminAddr   string
+	TLSCertFile string
+	TLSKeyFile  string
+	// TrustedProxies are the addresses and networks whose X-Forwarded-For is believed; none by default.
+	TrustedProxies []string
+	ReadTimeout    time.Duration
+	WriteTimeout   time.Duration
+	IdleTimeout    time.Duration
+	// RequestTimeout is the deadline of a request; streams have none.
+	RequestTimeout time.Duration
+	// ShutdownTimeout is how long requests in flight may take to finish when the process is asked to stop.
+	ShutdownTimeout time.Duration
+}
+
+// MySQL is the database.
+type MySQL struct {
+	DSN             secret.Text
+	DSNFile         string
+	MaxOpenConns    int
+	MaxIdleConns    int
+	ConnMaxLifetime time.Duration
+	ConnMaxIdleTime time.Duration
+}
+
+// Redis is what hurries.
+type Redis struct {
+	URL     secret.Text
+	URLFile string
+	// Prefix begins every key.
+	Prefix string
+}
+
+// Keys are the signing keys.
+type Keys struct {
+	// Algorithm is that of new signing keys: EdDSA, ES256 or RS256.
+	Algorithm string
+	// EncryptionKey seals the private keys in the database: 32 bytes in base64 or hexadecimal. See [Keys.SealingKey].
+	EncryptionKey     secret.Text
+	EncryptionKeyFile string
+	// Publish is how long a new key is published before it signs.
+	Publish time.Duration
+}
+
+// Tokens are the settings of tokens that belong to no product.
+type Tokens struct {
+	ClientCredentialsTTL time.Duration
+	// ReplayWindow is how long a used refresh token still gets the answer it got.
+	ReplayWindow time.Duration
+	// Leeway is the difference of clocks that is forgiven.
+	Leeway time.Duration
+}
+
+// Password is the cost of hashing passwords, and the keys of legacy keyed hashes.
+type Password struct {
+	MemoryKiB int
+	Time      int
+	Threads   int
+	// Workers is how many hashes are computed at once; 0 means one for each core.
+	Workers int
+	// Queue is how many more may wait, and Wait for how long.
+	Queue     int
+	Wait      time.Duration
+	MinLength int
+	// HMACKeys are the keys of imported HMAC-SHA1 hashes, by the id that stands in the hash.
+	HMACKeys map[string]HMACKey
+}
+
+// HMACKey is a key of imported hashes.
+type HMACKey struct {
+	Secret     secret.Text
+	SecretFile string
+}
+
+// Product is a product by its terminals: mobile, browser and api.
+type Product struct {
+	Terminals map[string]Terminal
+}
+
+// Terminal is how sign-ins run on a terminal of a product.
+type Terminal struct {
+	Mode       string // kickout, shared or concurrent
+	AccessTTL  time.Duration
+	SessionTTL time.Duration
+	// IdleTTL ends a session that is not used for so long; 0 for never before SessionTTL.
+	IdleTTL time.Duration
+	// MaxSessions bounds the sessions of a user in mode concurrent.
+	MaxSessions int
+}
+
+// Wallet is the wallet service.
+type Wallet struct {
+	Currencies []string
+	// MaxAmount bounds one movement, in minor units.
+	MaxAmount int64
+	Lock      Lock
+}
+
+// Lock is the lock of a user's wallet.
+type Lock struct {
+	TTL  time.Duration
+	Wait time.Duration
+	// Required refuses writes while locks cannot be had, where otherwise the database alone keeps order.
+	Required bool
+}
+
+// Guard is the check of presented tokens.
+type Guard struct {
+	// CacheSize bounds the cache of verified tokens.
+	CacheSize int
+	// MaxEnded bounds the set of ended sessions.
+	MaxEnded int
+	// Poll is how often the feed of ended sessions is read.
+	Poll time.Duration
+}
+
+// Log is how the process logs.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // json or text
+}
+
+// The defaults that have a reason.
+const (
+	// DefaultMaxOpenConns suits two cores of application to one small database; group commit needs few.
+	DefaultMaxOpenConns = 32
+	// DefaultMaxAmount is the largest integer that every JSON reader keeps exactly.
+	DefaultMaxAmount = 9007199254740991
+	// DefaultMaxSessions bounds concurrent sessions where nothing is said.
+	DefaultMaxSessions = 10
+)
+
+// Default returns the configuration before anything is read. It is not complete: the issuer, the
+// engines, the encryption key and the products have no default.
+func Default() Config {
+	return Config{
+		Listen: Listen{
+			Addr: "127.0.0.1:8080", ReadTimeout: 15 * time.Second, WriteTimeout: 90 * time.Second,
+			IdleTimeout: 2 * time.Minute, RequestTimeout: 75 * time.Second, ShutdownTimeout: 20 * time.Second,
+		},
+		MySQL: MySQL{
+			MaxOpenConns: DefaultMaxOpenConns, MaxIdleConns: DefaultMaxOpenConns,
+			ConnMaxLifetime: 30 * time.Minute, ConnMaxIdleTime: 5 * time.Minute,
+		},
+		Redis:  Redis{Prefix: "tallystick:"},
+		Keys:   Keys{Algorithm: "EdDSA", Publish: 10 * time.Minute},
+		Tokens: Tokens{ClientCredentialsTTL: time.Hour, ReplayWindow: 10 * time.Second},
+		Password: Password{
+			MemoryKiB: 19 * 1024, Time: 2, Threads: 1, Queue: 64, Wait: 2 * time.Second, MinLength: 8,
+			HMACKeys: map[string]HMACKey{},
+		},
+		Products: map[string]Product{},
+		Wallet: Wallet{
+			Currencies: []string{"CNY"}, MaxAmount: DefaultMaxAmount,
+			Lock: Lock{TTL: time.Minute, Wait: time.Minute},
+		},
+		Guard: Guard{CacheSize: 100_000, MaxEnded: 1_000_000, Poll: 100 * time.Millisecond},
+		Log:   Log{Level: "info", Format: "json"},
+	}
+}
+
+// DefaultTerminal returns the settings of a terminal of the given type (mobile, browser or api) where
+// the configuration says nothing.
+func DefaultTerminal(kind string) Terminal {
+	t := Terminal{AccessTTL: 15 * time.Minute, MaxSessions: DefaultMaxSessions}
+	switch kind {
+	case "mobile":
+		t.Mode, t.SessionTTL = "kickout", 7*day
+	case "browser":
+		t.Mode, t.SessionTTL = "shared", 2*day
+	default:
+		t.Mode, t.SessionTTL = "concurrent", 2*time.Hour
+	}
+	return t
+}
+
+// DefaultProduct returns a product with all terminals as they are by default.
+func DefaultProduct() Product {
+	p := Product{Terminals: map[string]Terminal{}}
+	for _, kind := range terminalKinds() {
+		p.Terminals[kind] = DefaultTerminal(kind)
+	}
+	return p
+}
+
+func terminalKinds() []string { return []string{"mobile", "browser", "api"} }

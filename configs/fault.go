@@ -1,0 +1,93 @@
+package configs
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Fault is one thing wrong with a configuration.
+type Fault struct {
+	// Where is the file and line, the file alone for a key that is missing, or the variable.
+	Where string
+	// Key is the path of the key; empty where the file as a whole is at fault.
+	Key string
+	// Text says what is wrong and what would be right. It never quotes a secret.
+	Text string
+}
+
+// Error implements error. It is one line.
+func (f Fault) Error() string {
+	s := f.Text
+	if f.Key != "" {
+		s = f.Key + ": " + s
+	}
+	if f.Where != "" {
+		s = f.Where + ": " + s
+	}
+	return s
+}
+
+// Faults are all that is wrong with a configuration. As an error it has one line for each.
+type Faults []Fault
+
+// Error implements error.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, one := range f {
+		lines[i] = one.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap lets errors.As find each fault.
+func (f Faults) Unwrap() []error {
+	out := make([]error, len(f))
+	for i, one := range f {
+		out[i] = one
+	}
+	return out
+}
+
+func (f *Faults) add(where, key, format string, args ...any) {
+	*f = append(*f, Fault{Where: where, Key: key, Text: fmt.Sprintf(format, args...)})
+}
+
+// orNil keeps an empty list from becoming an error that is not nil.
+func (f Faults) orNil() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return f
+}
+
+// nearest returns the candidate with the smallest edit distance to s, and false if none is near
+// enough to be what was meant.
+func nearest(s string, candidates []string) (string, bool) {
+	best, at := "", len(s)/2+1
+	for _, c := range candidates {
+		if d := distance(s, c); d < at {
+			best, at = c, d
+		}
+	}
+	return best, best != ""
+}
+
+// distance is the Levenshtein distance of two strings, in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}

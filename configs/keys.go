@@ -1,0 +1,164 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tallystick/tallystick/keys/secret"
+)
+
+const (
+	day       = 24 * time.Hour
+	envPrefix = "TALLYSTICK_"
+)
+
+// key is one key: its path and how its text fills its field. A list has setList and no set.
+type key struct {
+	path    string
+	set     func(string) error
+	setList func([]string) error
+}
+
+// env returns the name of the variable that sets a path.
+func env(path string) string {
+	return envPrefix + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(path))
+}
+
+// keys lists every key but those under the names that the operator chooses.
+func (c *Config) keys() []key {
+	l, m, p, w := &c.Listen, &c.MySQL, &c.Password, &c.Wallet
+	return []key{
+		text("issuer", &c.Issuer),
+		list("audience", &c.Audience),
+		text("listen.addr", &l.Addr),
+		text("listen.admin_addr", &l.AdminAddr),
+		text("listen.tls_cert_file", &l.TLSCertFile),
+		text("listen.tls_key_file", &l.TLSKeyFile),
+		list("listen.trusted_proxies", &l.TrustedProxies),
+		span("listen.read_timeout", &l.ReadTimeout),
+		span("listen.write_timeout", &l.WriteTimeout),
+		span("listen.idle_timeout", &l.IdleTimeout),
+		span("listen.request_timeout", &l.RequestTimeout),
+		span("listen.shutdown_timeout", &l.ShutdownTimeout),
+		hidden("mysql.dsn", &m.DSN),
+		text("mysql.dsn_file", &m.DSNFile),
+		number("mysql.max_open_conns", &m.MaxOpenConns),
+		number("mysql.max_idle_conns", &m.MaxIdleConns),
+		span("mysql.conn_max_lifetime", &m.ConnMaxLifetime),
+		span("mysql.conn_max_idle_time", &m.ConnMaxIdleTime),
+		hidden("redis.url", &c.Redis.URL),
+		text("redis.url_file", &c.Redis.URLFile),
+		text("redis.prefix", &c.Redis.Prefix),
+		text("keys.algorithm", &c.Keys.Algorithm),
+		hidden("keys.encryption_key", &c.Keys.EncryptionKey),
+		text("keys.encryption_key_file", &c.Keys.EncryptionKeyFile),
+		span("keys.publish", &c.Keys.Publish),
+		span("tokens.client_credentials_ttl", &c.Tokens.ClientCredentialsTTL),
+		span("tokens.replay_window", &c.Tokens.ReplayWindow),
+		span("tokens.leeway", &c.Tokens.Leeway),
+		number("password.memory_kib", &p.MemoryKiB),
+		number("password.time", &p.Time),
+		number("password.threads", &p.Threads),
+		number("password.workers", &p.Workers),
+		number("password.queue", &p.Queue),
+		span("password.wait", &p.Wait),
+		number("password.min_length", &p.MinLength),
+		list("wallet.currencies", &w.Currencies),
+		number("wallet.max_amount", &w.MaxAmount),
+		span("wallet.lock.ttl", &w.Lock.TTL),
+		span("wallet.lock.wait", &w.Lock.Wait),
+		flag("wallet.lock.required", &w.Lock.Required),
+		number("guard.cache_size", &c.Guard.CacheSize),
+		number("guard.max_ended", &c.Guard.MaxEnded),
+		span("guard.poll", &c.Guard.Poll),
+		text("log.level", &c.Log.Level),
+		text("log.format", &c.Log.Format),
+	}
+}
+
+// keys lists the keys of a terminal under its path.
+func (t *Terminal) keys(path string) []key {
+	return []key{
+		text(path+".mode", &t.Mode),
+		span(path+".access_ttl", &t.AccessTTL),
+		span(path+".session_ttl", &t.SessionTTL),
+		span(path+".idle_ttl", &t.IdleTTL),
+		number(path+".max_sessions", &t.MaxSessions),
+	}
+}
+
+// keys lists the keys of an HMAC key under its path.
+func (h *HMACKey) keys(path string) []key {
+	return []key{hidden(path+".secret", &h.Secret), text(path+".secret_file", &h.SecretFile)}
+}
+
+func text(path string, to *string) key {
+	return key{path: path, set: func(s string) error { *to = s; return nil }}
+}
+
+func hidden(path string, to *secret.Text) key {
+	return key{path: path, set: func(s string) error { *to = secret.New(s); return nil }}
+}
+
+func list(path string, to *[]string) key {
+	return key{path: path, setList: func(s []string) error { *to = s; return nil }}
+}
+
+func span(path string, to *time.Duration) key {
+	return key{path: path, set: func(s string) (err error) { *to, err = parseDuration(s); return err }}
+}
+
+func number[N int | int64](path string, to *N) key {
+	return key{path: path, set: func(s string) error {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number", s)
+		}
+		*to = N(n)
+		return nil
+	}}
+}
+
+func flag(path string, to *bool) key {
+	return key{path: path, set: func(s string) error {
+		b, err := strconv.ParseBool(s)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", s)
+		}
+		*to = b
+		return nil
+	}}
+}
+
+// parseDuration reads a duration of Go, or one that begins with whole days: 7d, 1d12h.
+func parseDuration(s string) (time.Duration, error) {
+	bad := fmt.Errorf("%q is not a duration such as 90s, 15m, 2h or 7d", s)
+	days, rest, found := strings.Cut(s, "d")
+	if !found {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return 0, bad
+		}
+		return d, nil
+	}
+	n, err := strconv.ParseUint(days, 10, 31)
+	if err != nil {
+		return 0, bad
+	}
+	if n > uint64(math.MaxInt64/day) {
+		return 0, errors.New("is longer than a duration can be")
+	}
+	total := time.Duration(n) * day //nolint:gosec // G115: bounded above.
+	if rest == "" {
+		return total, nil
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil || d < 0 || d > math.MaxInt64-total {
+		return 0, bad
+	}
+	return total + d, nil
+}

@@ -1,0 +1,291 @@
+package configs
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// SealingKeyLength is the length of the key that seals private keys: AES-256.
+const SealingKeyLength = 32
+
+var errSealingKey = errors.New("is not 32 bytes in base64 or hexadecimal; make one with: openssl rand -base64 32")
+
+// SealingKey returns the key that seals private keys in the database.
+func (k Keys) SealingKey() ([]byte, error) {
+	s := k.EncryptionKey.Reveal()
+	if b, err := hex.DecodeString(s); err == nil && len(b) == SealingKeyLength {
+		return b, nil
+	}
+	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+		if b, err := encoding.DecodeString(s); err == nil && len(b) == SealingKeyLength {
+			return b, nil
+		}
+	}
+	return nil, errSealingKey
+}
+
+// Validate returns all that is wrong as [Faults], each naming its key, or nil.
+func (c *Config) Validate() error { return c.faults().orNil() }
+
+func (c *Config) faults() Faults {
+	var f Faults
+	c.checkIssuer(&f)
+	c.checkListen(&f)
+	if !c.Embedded {
+		c.checkEngines(&f)
+	}
+	c.checkKeys(&f)
+	c.checkPassword(&f)
+	c.checkProducts(&f)
+	c.checkWallet(&f)
+	between(&f, "guard.cache_size", c.Guard.CacheSize, 1, 100_000_000)
+	between(&f, "guard.max_ended", c.Guard.MaxEnded, 1000, 100_000_000)
+	spanBetween(&f, "guard.poll", c.Guard.Poll, 5*time.Millisecond, 500*time.Millisecond)
+	oneOf(&f, "log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf(&f, "log.format", c.Log.Format, "json", "text")
+	return f
+}
+
+func (c *Config) checkIssuer(f *Faults) {
+	u, err := url.Parse(c.Issuer)
+	switch {
+	case c.Issuer == "":
+		f.add("", "issuer", "is missing; set the URL under which clients reach this server, such as https://auth.example.com")
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		f.add("", "issuer", "%q is not a URL such as https://auth.example.com", c.Issuer)
+	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil || strings.HasSuffix(c.Issuer, "#"):
+		f.add("", "issuer", "must be scheme, host and port alone, without a slash at its end")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		f.add("", "issuer", "must be https; http is for loopback addresses only")
+	}
+	for _, a := range c.Audience {
+		if strings.TrimSpace(a) == "" {
+			f.add("", "audience", "has an empty entry; leave audience out to use the issuer")
+		}
+	}
+}
+
+// loopback says that a host is this machine.
+func loopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+func (c *Config) checkListen(f *Faults) {
+	l := &c.Listen
+	checkAddr(f, "listen.addr", l.Addr)
+	if l.AdminAddr != "" {
+		checkAddr(f, "listen.admin_addr", l.AdminAddr)
+		if l.AdminAddr == l.Addr && !strings.HasSuffix(l.Addr, ":0") {
+			f.add("", "listen.admin_addr", "is the same as listen.addr; give it a port of its own")
+		}
+	}
+	if l.TLSCertFile != "" && l.TLSKeyFile == "" {
+		f.add("", "listen.tls_key_file", "is missing; listen.tls_cert_file is set and needs its key")
+	}
+	if l.TLSKeyFile != "" && l.TLSCertFile == "" {
+		f.add("", "listen.tls_cert_file", "is missing; listen.tls_key_file is set and needs its certificate")
+	}
+	for _, p := range l.TrustedProxies {
+		prefix, err := netip.ParsePrefix(p)
+		if _, single := netip.ParseAddr(p); err != nil && single != nil {
+			f.add("", "listen.trusted_proxies", "%q is neither an address nor a network such as 10.0.0.0/8", p)
+		} else if err == nil && prefix.Bits() == 0 {
+			f.add("", "listen.trusted_proxies", "%q trusts the whole world; name your proxies", p)
+		}
+	}
+	spanBetween(f, "listen.read_timeout", l.ReadTimeout, time.Second, 10*time.Minute)
+	spanBetween(f, "listen.write_timeout", l.WriteTimeout, time.Second, 10*time.Minute)
+	spanBetween(f, "listen.idle_timeout", l.IdleTimeout, time.Second, time.Hour)
+	spanBetween(f, "listen.request_timeout", l.RequestTimeout, time.Second, 10*time.Minute)
+	spanBetween(f, "listen.shutdown_timeout", l.ShutdownTimeout, time.Second, 10*time.Minute)
+	if l.RequestTimeout > l.WriteTimeout {
+		f.add("", "listen.write_timeout", "must not be shorter than listen.request_timeout (%s), or answers are cut off", l.RequestTimeout)
+	}
+}
+
+func checkAddr(f *Faults, key, addr string) {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil || port == "" {
+		f.add("", key, "%q is not an address such as 127.0.0.1:8080 or :8080", addr)
+	}
+}
+
+func (c *Config) checkEngines(f *Faults) {
+	m := &c.MySQL
+	if m.DSN.Empty() {
+		f.add("", "mysql.dsn", "is missing; set it or mysql.dsn_file, such as user:password@tcp(db:3306)/tallystick")
+	} else if d, err := mysql.ParseDSN(m.DSN.Reveal()); err != nil {
+		f.add("", "mysql.dsn", "is not of the form user:password@tcp(host:3306)/database")
+	} else if d.DBName == "" {
+		f.add("", "mysql.dsn", "names no database; end it with /tallystick or the like")
+	}
+	between(f, "mysql.max_open_conns", m.MaxOpenConns, 2, 10_000)
+	between(f, "mysql.max_idle_conns", m.MaxIdleConns, 0, 10_000)
+	spanBetween(f, "mysql.conn_max_lifetime", m.ConnMaxLifetime, time.Second, day)
+	spanBetween(f, "mysql.conn_max_idle_time", m.ConnMaxIdleTime, time.Second, day)
+	if c.Redis.URL.Empty() {
+		f.add("", "redis.url", "is missing; set it or redis.url_file, such as redis://redis:6379/0")
+	} else if !redisURL(c.Redis.URL.Reveal()) {
+		f.add("", "redis.url", "is not a URL such as redis://:password@host:6379/0 or rediss://host:6379")
+	}
+	if c.Redis.Prefix == "" || len(c.Redis.Prefix) > 64 || strings.ContainsAny(c.Redis.Prefix, "{} \t\n") {
+		f.add("", "redis.prefix", "must be 1 to 64 characters without braces and spaces, such as tallystick:")
+	}
+}
+
+func redisURL(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil {
+		return false
+	}
+	switch scheme, _, _ := strings.Cut(u.Scheme, "+"); scheme {
+	case "redis", "rediss":
+		return u.Host != ""
+	case "unix":
+		return u.Path != ""
+	}
+	return false
+}
+
+func (c *Config) checkKeys(f *Faults) {
+	oneOf(f, "keys.algorithm", c.Keys.Algorithm, "EdDSA", "ES256", "RS256")
+	if c.Keys.EncryptionKey.Empty() {
+		f.add("", "keys.encryption_key", "is missing; set it or keys.encryption_key_file; make one with: openssl rand -base64 32")
+	} else if _, err := c.Keys.SealingKey(); err != nil {
+		f.add("", "keys.encryption_key", "%s", err)
+	}
+	spanBetween(f, "keys.publish", c.Keys.Publish, 0, 30*day)
+	spanBetween(f, "tokens.client_credentials_ttl", c.Tokens.ClientCredentialsTTL, time.Second, day)
+	spanBetween(f, "tokens.replay_window", c.Tokens.ReplayWindow, 0, time.Minute)
+	spanBetween(f, "tokens.leeway", c.Tokens.Leeway, 0, time.Minute)
+}
+
+// The OWASP minimum for argon2id is 19 MiB with two passes, or more memory with one; less than 7 MiB
+// is on no list.
+const minMemoryKiB = 7 * 1024
+
+func (c *Config) checkPassword(f *Faults) {
+	p := &c.Password
+	between(f, "password.memory_kib", p.MemoryKiB, minMemoryKiB, 4<<20)
+	between(f, "password.time", p.Time, 1, 100)
+	between(f, "password.threads", p.Threads, 1, 255)
+	between(f, "password.workers", p.Workers, 0, 1024)
+	between(f, "password.queue", p.Queue, 0, 100_000)
+	spanBetween(f, "password.wait", p.Wait, 0, time.Minute)
+	between(f, "password.min_length", p.MinLength, 6, 64)
+	for _, id := range slices.Sorted(maps.Keys(p.HMACKeys)) {
+		if h := p.HMACKeys[id]; h.Secret.Empty() {
+			f.add("", hmacPath+"."+id+".secret", "is missing; set it or its secret_file")
+		}
+	}
+}
+
+func (c *Config) checkProducts(f *Faults) {
+	if len(c.Products) == 0 {
+		f.add("", productsPath, "is empty; name at least one product, such as products: {shop: {}}")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Products)) {
+		if !nameForm.MatchString(name) {
+			f.add("", productsPath+"."+name, nameRule)
+		}
+		for _, kind := range slices.Sorted(maps.Keys(c.Products[name].Terminals)) {
+			t := c.Products[name].Terminals[kind]
+			t.check(f, productsPath+"."+name+".terminals."+kind)
+		}
+	}
+}
+
+func (t *Terminal) check(f *Faults, path string) {
+	oneOf(f, path+".mode", t.Mode, "kickout", "shared", "concurrent")
+	spanBetween(f, path+".access_ttl", t.AccessTTL, time.Second, day)
+	spanBetween(f, path+".session_ttl", t.SessionTTL, time.Second, 366*day)
+	spanBetween(f, path+".idle_ttl", t.IdleTTL, 0, 366*day)
+	between(f, path+".max_sessions", t.MaxSessions, 1, 1000)
+}
+
+var currencyForm = regexp.MustCompile(`^[A-Z]{3}$`)
+
+func (c *Config) checkWallet(f *Faults) {
+	w := &c.Wallet
+	if len(w.Currencies) == 0 {
+		f.add("", "wallet.currencies", "is empty; name at least one, such as [CNY]")
+	}
+	for i, one := range w.Currencies {
+		if !currencyForm.MatchString(one) {
+			f.add("", "wallet.currencies", "%q is not a code of three capitals, such as CNY", one)
+		} else if slices.Contains(w.Currencies[:i], one) {
+			f.add("", "wallet.currencies", "%s is named twice", one)
+		}
+	}
+	between(f, "wallet.max_amount", w.MaxAmount, 1, DefaultMaxAmount)
+	spanBetween(f, "wallet.lock.ttl", w.Lock.TTL, time.Second, 10*time.Minute)
+	spanBetween(f, "wallet.lock.wait", w.Lock.Wait, 0, 10*time.Minute)
+	if w.Lock.Wait >= c.Listen.RequestTimeout {
+		f.add("", "wallet.lock.wait", "must be shorter than listen.request_timeout (%s), or nobody is left to get the answer", c.Listen.RequestTimeout)
+	}
+}
+
+// warnings are the things that are allowed and probably not meant.
+func (c *Config) warnings() []string {
+	var out []string
+	if d, err := mysql.ParseDSN(c.MySQL.DSN.Reveal()); err == nil && d.Net == "tcp" {
+		host, _, _ := net.SplitHostPort(d.Addr)
+		if !loopback(host) && (d.TLSConfig == "" || d.TLSConfig == "false") {
+			out = append(out, "mysql.dsn: the connection is not encrypted; add ?tls=true unless the network is your own")
+		}
+	}
+	if strings.HasPrefix(c.Issuer, "http://") && !c.Embedded {
+		out = append(out, "issuer: http is for trying things out on this machine")
+	}
+	return out
+}
+
+func between[N int | int64](f *Faults, key string, n, low, high N) {
+	if n < low || n > high {
+		f.add("", key, "%d is not between %d and %d", n, low, high)
+	}
+}
+
+func spanBetween(f *Faults, key string, d, low, high time.Duration) {
+	if d < low || d > high {
+		f.add("", key, "%s is not between %s and %s", short(d), short(low), short(high))
+	}
+}
+
+// short prints a duration as one would write it: whole days as 7d.
+func short(d time.Duration) string {
+	if d >= day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	return d.String()
+}
+
+func oneOf(f *Faults, key, value string, allowed ...string) {
+	if slices.Contains(allowed, value) {
+		return
+	}
+	if near, found := nearest(value, allowed); found {
+		f.add("", key, "%q is not known; did you mean %s?", value, near)
+		return
+	}
+	f.add("", key, "%q is not one of %s", value, strings.Join(allowed, ", "))
+}
