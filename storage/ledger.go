@@ -110,8 +110,9 @@ type Posting struct {
 	MustExist UserID
 	// Fence, if not nil, is the fence of From as read under the lock; another one there gives ErrStale.
 	Fence *int64
-	// Success renders the answer of a posted journal; Refuse that of a refusal, for which it is given
-	// ErrInsufficient or ErrNotFound. Both must be pure: they may be called more than once.
+	// Success renders the answer of a posted journal, as it is stored; Refuse that of a refusal, for
+	// which it is given ErrInsufficient, ErrNotFound or [money.ErrRange]. The store sets the Journal of
+	// the answer; that of a refusal needs a Code. Both must be pure: they may be called more than once.
 	Success func(Journal) Answer
 	Refuse  func(error) Answer
 	Now     time.Time
@@ -132,10 +133,16 @@ type Ledger interface {
 	// zero); the journal, its entries, the balances and the answer under the key are written.
 	//
 	// A key answered before gives that answer, with Replayed, if the request hash is the same, and
-	// ErrKeyReused if not. ErrInsufficient and ErrNotFound (of MustExist) are refusals of business: their
-	// answer is recorded under the key and returned with a nil error. [*EndedError], ErrStale (fence) and
-	// ErrUnavailable record nothing. After ErrUnavailable the outcome is resolved by posting again with
-	// the same key. Of concurrent postings with one key, one happens and the others replay it.
+	// ErrKeyReused if not. ErrInsufficient, ErrNotFound (of MustExist) and [money.ErrRange] (a balance
+	// would be beyond ±[money.Max]) are refusals of business: their answer is recorded under the key and
+	// returned with a nil error. [*EndedError], ErrStale (fence) and ErrUnavailable record nothing: a
+	// bearer that has ended is refused even where the key was answered. After ErrUnavailable the outcome
+	// is resolved by posting again with the same key. Of concurrent postings with one key, one happens
+	// and the others replay it.
+	//
+	// A posting that no caller may make (an amount below 1 or above [money.Max], an account moving money
+	// to itself, an account of another user or currency than the journal says) is an internal error, and
+	// nothing is recorded.
 	//
 	// A sign-in that ends the bearer's session and has returned before Post is called is always seen.
 	// Available money never falls below zero, with or without a lock held by the caller.
@@ -158,19 +165,30 @@ type Ledger interface {
 	Journal(ctx context.Context, id JournalID) (Journal, error)
 }
 
-// Books reads the ledger from end to end, to prove it. Each call of each is one page at most; the
-// functions are called in order and must not write.
+// Books reads the ledger from end to end, to prove it, in pages of bounded size. The functions are
+// called in order and must not write; an error of theirs ends the reading and is returned as it is.
+//
+// Each page is read at its own moment, so what is read while others write does not add up;
+// [Bookkeeper.ReadBooks] gives Books that do.
 type Books interface {
 	// AllAccounts calls each for every account, in the order of IDs.
 	AllAccounts(ctx context.Context, each func(Account) error) error
 	// AllEntries calls each for every entry, by account, then sequence.
 	AllEntries(ctx context.Context, each func(Entry) error) error
-	// AllJournals calls each for every journal with the entries it has, in the order of IDs.
+	// AllJournals calls each for every journal with the entries it has, by account, in the order of IDs.
+	// An entry whose journal is missing comes in AllEntries alone.
 	AllJournals(ctx context.Context, each func(Journal, []Entry) error) error
 	// AllAnswers calls each for every idempotency record.
 	AllAnswers(ctx context.Context, each func(IdempotencyKey, Answer) error) error
 	// CountEntries estimates the work ahead, for progress.
 	CountEntries(ctx context.Context) (int64, error)
+}
+
+// Bookkeeper opens the books.
+type Bookkeeper interface {
+	// ReadBooks calls f with Books that all show one instant, whatever is written meanwhile, and delays
+	// no writer. The Books are good until f returns; its error is returned as it is.
+	ReadBooks(ctx context.Context, f func(Books) error) error
 }
 
 // Lease is a lock that is held.
