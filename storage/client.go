@@ -76,7 +76,9 @@ type Keys interface {
 	// ListKeys returns all keys, oldest ActiveAt first.
 	ListKeys(ctx context.Context) ([]Key, error)
 	// AddKey adds a key if the newest key of its use is the one named by after ("" for none), and gives
-	// ErrStale if not: of processes that race to make the first key, or to rotate, one wins.
+	// ErrStale if not: of processes that race to make the first key, or to rotate, one wins. The newest
+	// is the one with the latest CreatedAt, whether retired or not; in an emergency a key can be added
+	// whose ActiveAt is before that of a key that still waits to sign.
 	AddKey(ctx context.Context, k Key, after string) error
 	// RetireKey sets RetiredAt; ErrNotFound.
 	RetireKey(ctx context.Context, id string, at time.Time) error
