@@ -1,0 +1,244 @@
+package books
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/money"
+)
+
+const progressEvery = 1024 // entries between two calls of progress
+
+// Verify proves the books in one snapshot. progress, if not nil, is told how many of how many entries
+// have been read, each entry counting twice: once in its account and once in its journal; the total is
+// an estimate. An error says that the books could not be read; what is wrong with them is in the
+// report.
+func Verify(ctx context.Context, keeper storage.Bookkeeper, progress func(done, total int64)) (Report, error) {
+	var report Report
+	err := keeper.ReadBooks(ctx, func(b storage.Books) error {
+		// Made anew in here: a snapshot that was lost is read again from the start.
+		v := &verifier{books: b, progress: progress, sums: newTrial(), entries: newMatcher(), answers: newMatcher()}
+		v.report.Faults = []Fault{}
+		if err := v.run(ctx); err != nil {
+			return err
+		}
+		report = v.report
+		return nil
+	})
+	if err != nil {
+		return Report{}, fmt.Errorf("verify books: %w", err)
+	}
+	return report, nil
+}
+
+// TrialBalance adds up all accounts by currency and class, in one snapshot.
+func TrialBalance(ctx context.Context, keeper storage.Bookkeeper) ([]Line, error) {
+	var lines []Line
+	err := keeper.ReadBooks(ctx, func(b storage.Books) error {
+		var report Report
+		sums := newTrial()
+		err := b.AllAccounts(ctx, func(a storage.Account) error {
+			sums.add(&report, a)
+			return nil
+		})
+		if err == nil && !report.OK() {
+			err = fmt.Errorf("%w: %s", money.ErrRange, report.Faults[0])
+		}
+		lines = sums.lines()
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("trial balance: %w", err)
+	}
+	return lines, nil
+}
+
+// verifier is the state of one run.
+type verifier struct {
+	books    storage.Books
+	report   Report
+	progress func(done, total int64)
+	done     int64
+	total    int64
+	sums     *trial
+	entries  *matcher // entries by account against entries by journal
+	answers  *matcher // journals against answers
+}
+
+func (v *verifier) run(ctx context.Context) error {
+	n, err := v.books.CountEntries(ctx)
+	if err != nil {
+		return fmt.Errorf("count entries: %w", err)
+	}
+	v.total = 2 * n
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"read accounts", v.accounts}, {"read journals", v.journals}, {"read answers", v.recorded},
+		{"find orphans", v.orphans}, {"match answers", v.unanswered},
+	} {
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	v.sums.check(&v.report)
+	v.report.TrialBalance = v.sums.lines()
+	v.step(0)
+	return nil
+}
+
+func (v *verifier) step(n int64) {
+	v.done += n
+	if v.progress != nil && (n == 0 || v.done%progressEvery == 0) {
+		v.progress(v.done, max(v.total, v.done))
+	}
+}
+
+// pull turns a reader of books into a stream that is read at the caller's pace. err is good once the
+// stream has ended.
+func pull[T any](read func(each func(T) error) error, err *error) (next func() (T, bool), stop func()) {
+	return iter.Pull(func(yield func(T) bool) {
+		*err = read(func(item T) error {
+			if !yield(item) {
+				return errStopped
+			}
+			return nil
+		})
+	})
+}
+
+// accounts checks every account against its entries.
+func (v *verifier) accounts(ctx context.Context) error {
+	var readErr error
+	next, stop := pull(func(each func(storage.Account) error) error { return v.books.AllAccounts(ctx, each) }, &readErr)
+	defer stop()
+	c := &chain{report: &v.report}
+	account, more := next()
+	take := func() {
+		v.report.Accounts++
+		v.sums.add(&v.report, account)
+		c.begin(account)
+		account, more = next()
+	}
+	err := v.books.AllEntries(ctx, func(e storage.Entry) error {
+		v.report.Entries++
+		v.entries.add(string(e.Journal))
+		for more && account.ID <= e.Account {
+			c.end()
+			take()
+		}
+		c.entry(e)
+		v.step(1)
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	for more {
+		c.end()
+		take()
+	}
+	c.end()
+	return readErr
+}
+
+// journals checks every journal and its entries.
+func (v *verifier) journals(ctx context.Context) error {
+	return v.books.AllJournals(ctx, func(j storage.Journal, entries []storage.Entry) error {
+		v.report.Journals++
+		checkJournal(&v.report, j, entries)
+		for _, e := range entries {
+			v.entries.subtract(string(e.Journal))
+			v.step(1)
+		}
+		v.answers.add(factsOf(j))
+		return ctx.Err()
+	})
+}
+
+// recorded checks every idempotency record by itself, and notes what it tells.
+func (v *verifier) recorded(ctx context.Context) error {
+	return v.books.AllAnswers(ctx, func(k storage.IdempotencyKey, a storage.Answer) error {
+		v.report.Answers++
+		if facts, ok := checkAnswer(&v.report, k, a); ok {
+			v.answers.subtract(facts)
+		}
+		return ctx.Err()
+	})
+}
+
+// chain follows the entries of one account after the other.
+type chain struct {
+	report  *Report
+	account storage.Account
+	open    bool
+	// missing is the account of entries that have none, so that it is told once.
+	missing  storage.AccountID
+	balance  int64
+	sequence int64
+}
+
+func (c *chain) begin(a storage.Account) {
+	c.account, c.open, c.balance, c.sequence = a, true, 0, 0
+	at := Fault{Check: AccountName, Account: a.ID}
+	name := storage.WalletAccount(a.User, a.Currency)
+	if a.User == "" {
+		name = storage.WorldAccount(a.Currency)
+	}
+	if a.ID != name {
+		c.report.fault(at, "its owner and currency call it %s", name)
+	}
+	if a.User != "" && (a.Held < 0 || a.Available() < 0 || a.Balance < 0) {
+		at.Check = Overdraft
+		c.report.fault(at, "balance %d, held %d, available %d", a.Balance, a.Held, a.Available())
+	}
+}
+
+func (c *chain) entry(e storage.Entry) {
+	at := Fault{Account: e.Account, Sequence: e.Sequence, Journal: e.Journal}
+	if !c.open || c.account.ID != e.Account {
+		if c.missing != e.Account {
+			c.missing = e.Account
+			at.Check = AccountMissing
+			c.report.fault(at, "an entry on an account that is not there")
+		}
+		return
+	}
+	if e.Sequence != c.sequence+1 {
+		at.Check = EntrySequence
+		c.report.fault(at, "comes after number %d", c.sequence)
+	}
+	if e.Currency != c.account.Currency {
+		at.Check = EntryCurrency
+		c.report.fault(at, "in %s on an account in %s", e.Currency, c.account.Currency)
+	}
+	sum, err := money.Add(c.balance, e.Amount)
+	if err != nil || sum != e.BalanceAfter {
+		at.Check = EntryBalance
+		c.report.fault(at, "balance %d after %d and %d", e.BalanceAfter, c.balance, e.Amount)
+	}
+	if c.account.User != "" && e.BalanceAfter < 0 {
+		at.Check = Overdraft
+		c.report.fault(at, "the wallet stood at %d", e.BalanceAfter)
+	}
+	// Going on from what the entry says, one wrong entry is one fault and not all that follow.
+	c.balance, c.sequence = e.BalanceAfter, e.Sequence
+}
+
+func (c *chain) end() {
+	if !c.open {
+		return
+	}
+	c.open = false
+	at := Fault{Check: AccountBalance, Account: c.account.ID}
+	if c.account.Balance != c.balance {
+		c.report.fault(at, "balance %d where its entries come to %d", c.account.Balance, c.balance)
+	}
+	if c.account.Version != c.sequence {
+		at.Check = AccountVersion
+		c.report.fault(at, "version %d where its last entry is number %d", c.account.Version, c.sequence)
+	}
+}

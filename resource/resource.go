@@ -1,0 +1,83 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/tallystick/tallystick/resource/guard"
+	"github.com/tallystick/tallystick/resource/problem"
+	"github.com/tallystick/tallystick/resource/wallet"
+	"github.com/tallystick/tallystick/resource/walletapi"
+)
+
+// The scopes of the wallet.
+const (
+	ScopeRead     = "wallet:read"
+	ScopeTransfer = "wallet:transfer"
+	ScopeDeposit  = "wallet:deposit"
+)
+
+// Config is what a [Server] is made of.
+type Config struct {
+	// Wallet configures the wallet. Its Refusal is set by [New]; its Log also gets the causes of answers
+	// with status 500 and above.
+	Wallet wallet.Config
+	// Guard is started and stopped by its owner.
+	Guard *guard.Guard
+	// RequestID reads the request's identifier from its context; nil means that there is none.
+	RequestID func(context.Context) string
+}
+
+// Server is the wallet service, ready to be mounted.
+type Server struct {
+	guard    *guard.Guard
+	wallet   *wallet.Wallet
+	api      *walletapi.API
+	problems *problem.Renderer
+}
+
+// New assembles the wallet service.
+func New(cfg Config) (*Server, error) {
+	if cfg.Guard == nil {
+		return nil, errors.New("resource: no guard")
+	}
+	cfg.Wallet.Refusal = problem.Recorded
+	w, err := wallet.New(cfg.Wallet)
+	if err != nil {
+		return nil, fmt.Errorf("resource: %w", err)
+	}
+	api, err := walletapi.New(w)
+	if err != nil {
+		return nil, fmt.Errorf("resource: %w", err)
+	}
+	return &Server{
+		guard: cfg.Guard, wallet: w, api: api,
+		problems: problem.NewRenderer(problem.Config{RequestID: cfg.RequestID, Log: cfg.Wallet.Log}),
+	}, nil
+}
+
+// Wallet is the wallet behind the routes, for what does not come over HTTP.
+func (s *Server) Wallet() *wallet.Wallet { return s.wallet }
+
+// Register mounts the routes of the wallet.
+func (s *Server) Register(r gin.IRouter) {
+	user := func(scope string) gin.HandlerFunc {
+		return s.guard.Admit(guard.Need{Scopes: []string{scope}, Holder: guard.UserToken})
+	}
+	strictUser := func(scope string) gin.HandlerFunc {
+		return s.guard.Admit(guard.Need{Scopes: []string{scope}, Holder: guard.UserToken, Strict: true})
+	}
+	strictClient := func(scope string) gin.HandlerFunc {
+		return s.guard.Admit(guard.Need{Scopes: []string{scope}, Holder: guard.ClientToken, Strict: true})
+	}
+	h := s.problems.Handle
+
+	r.GET("/v1/wallet", user(ScopeRead), h(s.api.Balances))
+	r.GET("/v1/wallet/entries", user(ScopeRead), h(s.api.Entries))
+	r.POST("/v1/transfers", strictUser(ScopeTransfer), h(s.api.Transfer))
+	r.GET("/v1/transfers/:id", user(ScopeRead), h(s.api.TransferByID))
+	r.POST("/v1/deposits", strictClient(ScopeDeposit), h(s.api.Deposit))
+}
