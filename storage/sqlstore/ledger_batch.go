@@ -1,0 +1,181 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/money"
+)
+
+const maxAnswerBody = 8 << 10
+
+// batch is some postings in one transaction: one for a posting of its own, many for a group.
+//
+// It runs in this order, which is the order of locks: bearers, accounts; then everything is decided
+// in memory, one posting after the other against the balances that those before it leave; then it is
+// written. A posting that fails fails alone: its error stands on its item.
+type batch struct {
+	d     Dialect
+	items []*item
+	// users are those who must exist, and do.
+	users map[storage.UserID]bool
+	sheet sheet
+}
+
+// item is a posting and what becomes of it.
+type item struct {
+	storage.Posting
+	// err is why nothing is recorded; nil if there is an answer to record.
+	err error
+	// answer is what is recorded, and entries what is posted: none for a refusal.
+	answer  storage.Answer
+	entries []storage.Entry
+}
+
+func newBatch(d Dialect, postings []storage.Posting) *batch {
+	b := &batch{d: d, items: make([]*item, len(postings)), users: map[storage.UserID]bool{}, sheet: sheet{}}
+	for i, p := range postings {
+		p.Now = storage.Instant(p.Now)
+		if p.Journal.CreatedAt.IsZero() {
+			p.Journal.CreatedAt = p.Now
+		}
+		p.Journal.CreatedAt = storage.Instant(p.Journal.CreatedAt)
+		b.items[i] = &item{Posting: p, err: sound(&p)}
+	}
+	return b
+}
+
+// sound refuses what no caller may ask for, before it can do harm.
+func sound(p *storage.Posting) error {
+	if err := p.Journal.Amount.Movable(); err != nil {
+		return err
+	}
+	if p.From == p.To {
+		return fmt.Errorf("account %s moves money to itself", p.From)
+	}
+	if p.Journal.ID == "" || p.Key.Key == "" || p.From == "" || p.To == "" {
+		return errors.New("a posting needs a journal, a key and two accounts")
+	}
+	return nil
+}
+
+// run does everything but the commit. Its error concerns all items.
+func (b *batch) run(ctx context.Context, tx *sql.Tx) error {
+	if err := b.checkBearers(ctx, tx); err != nil {
+		return err
+	}
+	if err := b.lockAccounts(ctx, tx); err != nil {
+		return err
+	}
+	for _, it := range b.pending() {
+		it.decide(b.sheet, b.users)
+	}
+	return b.record(ctx, tx)
+}
+
+// pending are the items that nothing stands against so far.
+func (b *batch) pending() []*item {
+	var list []*item
+	for _, it := range b.items {
+		if it.err == nil {
+			list = append(list, it)
+		}
+	}
+	return list
+}
+
+// missing says that the posting needs a user who is not there.
+func (it *item) missing(users map[storage.UserID]bool) bool {
+	return it.MustExist != "" && !users[it.MustExist]
+}
+
+// decide settles one posting against the accounts as those before it leave them.
+func (it *item) decide(s sheet, users map[storage.UserID]bool) {
+	err := storage.ErrNotFound
+	if !it.missing(users) {
+		it.entries, err = s.move(&it.Posting)
+	}
+	switch {
+	case err == nil:
+		it.answer = it.Success(it.Journal)
+		it.answer.Journal, it.answer.Code = it.Journal.ID, ""
+	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrInsufficient), errors.Is(err, money.ErrRange):
+		it.answer = it.Refuse(err)
+		it.answer.Journal = ""
+		if it.answer.Code == "" {
+			it.err = fmt.Errorf("refusal without a code: %w", err)
+		}
+	default:
+		it.err = err
+	}
+}
+
+// sheet is the accounts of a batch, locked, as the postings decided so far leave them.
+type sheet map[storage.AccountID]*line
+
+// line is an account under a batch, and how far that has moved it.
+type line struct {
+	storage.Account
+	// locked is the version as locked; moved and debits are what the batch adds to balance and fence.
+	locked, moved, debits int64
+}
+
+// move takes a posting's amount from one account to the other, or neither. ErrStale for a fence that
+// has moved on; ErrInsufficient and money.ErrRange are refusals; anything else is a fault.
+func (s sheet) move(p *storage.Posting) ([]storage.Entry, error) {
+	from, err := s.account(p.From, p.Journal.From, p.Journal.Amount.Currency)
+	if err != nil {
+		return nil, err
+	}
+	to, err := s.account(p.To, p.Journal.To, p.Journal.Amount.Currency)
+	if err != nil {
+		return nil, err
+	}
+	amount := p.Journal.Amount.Minor
+	switch {
+	case p.Fence != nil && *p.Fence != from.Fence:
+		return nil, fmt.Errorf("fence of %s is %d, not %d: %w", p.From, from.Fence, *p.Fence, storage.ErrStale)
+	case from.User != "" && from.Available() < amount:
+		return nil, storage.ErrInsufficient
+	}
+	left, err := money.Add(from.Balance, -amount)
+	if err != nil {
+		return nil, err
+	}
+	grown, err := money.Add(to.Balance, amount)
+	if err != nil {
+		return nil, err
+	}
+	if from.User != "" {
+		from.Fence++
+		from.debits++
+	}
+	return []storage.Entry{from.enter(p, -amount, left, p.Journal.To), to.enter(p, amount, grown, p.Journal.From)}, nil
+}
+
+// account finds a line, and refuses one that is not what the journal says of it: an amount of one
+// currency must never arrive on an account of another.
+func (s sheet) account(id storage.AccountID, owner storage.UserID, currency money.Currency) (*line, error) {
+	l, ok := s[id]
+	if !ok {
+		return nil, fmt.Errorf("account %s could not be made", id)
+	}
+	if l.User != owner || l.Currency != currency {
+		return nil, fmt.Errorf("account %s is of user %q in %q, the journal of %q in %q", id, l.User, l.Currency, owner, currency)
+	}
+	return l, nil
+}
+
+// enter moves the line and returns the entry that says so.
+func (l *line) enter(p *storage.Posting, amount, balance int64, counterparty storage.UserID) storage.Entry {
+	l.Balance, l.Version = balance, l.Version+1
+	l.moved += amount
+	return storage.Entry{
+		Account: l.ID, Sequence: l.Version, Journal: p.Journal.ID, Kind: p.Journal.Kind, Amount: amount,
+		Currency: l.Currency, BalanceAfter: balance, Counterparty: counterparty, Memo: p.Journal.Memo,
+		CreatedAt: p.Journal.CreatedAt,
+	}
+}

@@ -1,0 +1,109 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+
+	"github.com/tallystick/tallystick/storage"
+)
+
+// maxWallets bounds the accounts of one user: there are not that many currencies.
+const maxWallets = 256
+
+// Answered implements [storage.Ledger].
+func (db *DB) Answered(ctx context.Context, key storage.IdempotencyKey, requestHash [32]byte) (storage.Answer, error) {
+	var (
+		a          storage.Answer
+		hash, body []byte
+	)
+	err := db.read(ctx, "look up key", func(ctx context.Context, q querier) error {
+		row := q.QueryRowContext(ctx, readAnswer, string(key.User), string(key.Client), key.Key)
+		if err := row.Scan(&hash, &a.Journal, &a.Code, &body); err != nil {
+			return err
+		}
+		if !bytes.Equal(hash, requestHash[:]) {
+			return storage.ErrKeyReused
+		}
+		return nil
+	})
+	if err != nil {
+		return storage.Answer{}, err
+	}
+	a.Body = body
+	return a, nil
+}
+
+// Fence implements [storage.Ledger].
+func (db *DB) Fence(ctx context.Context, id storage.AccountID) (int64, error) {
+	var fence int64
+	err := db.read(ctx, "read fence", func(ctx context.Context, q querier) error {
+		err := q.QueryRowContext(ctx, readFence, string(id)).Scan(&fence)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return fence, err
+}
+
+// Accounts implements [storage.Ledger].
+func (db *DB) Accounts(ctx context.Context, user storage.UserID) ([]storage.Account, error) {
+	if user == "" {
+		return nil, nil // the system's accounts are nobody's wallet
+	}
+	var found []storage.Account
+	err := db.read(ctx, "read accounts", func(ctx context.Context, q querier) (err error) {
+		found, err = collect(ctx, q, scanAccount, readWallets, string(user), maxWallets)
+		return err
+	})
+	return found, err
+}
+
+// Entries implements [storage.Ledger].
+func (db *DB) Entries(ctx context.Context, id storage.AccountID, before int64, limit int) ([]storage.Entry, error) {
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	var found []storage.Entry
+	err := db.read(ctx, "read entries", func(ctx context.Context, q querier) (err error) {
+		found, err = collect(ctx, q, scanEntry, readEntries, string(id), before, page(limit))
+		return err
+	})
+	return found, err
+}
+
+// Journal implements [storage.Ledger].
+func (db *DB) Journal(ctx context.Context, id storage.JournalID) (storage.Journal, error) {
+	var found storage.Journal
+	err := db.read(ctx, "read journal", func(ctx context.Context, q querier) (err error) {
+		found, err = scanJournal(q.QueryRowContext(ctx, readJournal, string(id)))
+		return err
+	})
+	return found, err
+}
+
+func scanAccount(row scanner) (a storage.Account, err error) {
+	var created int64
+	err = row.Scan(&a.ID, &a.User, &a.Currency, &a.Balance, &a.Held, &a.Version, &a.Fence, &created)
+	a.CreatedAt = instant(created)
+	return a, err
+}
+
+func scanJournal(row scanner) (j storage.Journal, err error) {
+	var created int64
+	err = row.Scan(&j.ID, &j.Kind, &j.From, &j.To, &j.Amount.Minor, &j.Amount.Currency, &j.Memo, &j.Reference,
+		&j.Client, &j.Actor, &j.Session, &created)
+	j.CreatedAt = instant(created)
+	return j, err
+}
+
+func scanEntry(row scanner) (e storage.Entry, err error) {
+	var created int64
+	err = row.Scan(&e.Account, &e.Sequence, &e.Journal, &e.Kind, &e.Amount, &e.Currency, &e.BalanceAfter,
+		&e.Counterparty, &e.Memo, &created)
+	e.CreatedAt = instant(created)
+	return e, err
+}

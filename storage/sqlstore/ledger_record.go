@@ -1,0 +1,132 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tallystick/tallystick/storage"
+)
+
+// moveChunk is how many balances one statement moves: its text grows with their number, and the work
+// of its CASEs with the square of it.
+const moveChunk = 32
+
+// record writes what was decided: answers first, since a key that is taken ends it.
+func (b *batch) record(ctx context.Context, tx *sql.Tx) error {
+	var (
+		answered = b.pending()
+		posted   []*item
+		entries  []storage.Entry
+	)
+	if len(answered) == 0 {
+		return nil
+	}
+	if err := b.insertAnswers(ctx, tx, answered); err != nil {
+		return err
+	}
+	for _, it := range answered {
+		if it.entries != nil {
+			posted = append(posted, it)
+			entries = append(entries, it.entries...)
+		}
+	}
+	if len(posted) == 0 {
+		return nil
+	}
+	if err := insertPosted(ctx, tx, posted, entries); err != nil {
+		return err
+	}
+	return b.moveBalances(ctx, tx)
+}
+
+func (b *batch) insertAnswers(ctx context.Context, tx *sql.Tx, answered []*item) error {
+	args := make([]any, 0, 8*len(answered))
+	for _, it := range answered {
+		if len(it.answer.Body) > maxAnswerBody {
+			return fmt.Errorf("answer to %s of %s is longer than %d bytes", it.Key.Key, it.Key.Client, maxAnswerBody)
+		}
+		args = append(args, it.Key.Client, it.Key.User, it.Key.Key, it.RequestHash[:], it.answer.Journal,
+			it.answer.Code, string(it.answer.Body), micros(it.Now))
+	}
+	_, err := tx.ExecContext(ctx, spread(insertAnswers, len(answered)), args...)
+	switch {
+	case err == nil:
+		return nil
+	case b.d.Classify(err) == FaultDuplicate:
+		return errAnswered
+	}
+	return fmt.Errorf("insert answer: %w", err)
+}
+
+func insertPosted(ctx context.Context, tx *sql.Tx, posted []*item, entries []storage.Entry) error {
+	args := make([]any, 0, 12*len(posted))
+	for _, it := range posted {
+		j := &it.Journal
+		args = append(args, j.ID, j.Kind, j.From, j.To, j.Amount.Minor, j.Amount.Currency, j.Memo, j.Reference,
+			j.Client, j.Actor, j.Session, micros(j.CreatedAt))
+	}
+	if _, err := tx.ExecContext(ctx, spread(insertJournals, len(posted)), args...); err != nil {
+		return fmt.Errorf("insert journal: %w", err)
+	}
+	args = make([]any, 0, 10*len(entries))
+	for _, e := range entries {
+		args = append(args, e.Account, e.Sequence, e.Journal, e.Kind, e.Amount, e.Currency, e.BalanceAfter,
+			e.Counterparty, e.Memo, micros(e.CreatedAt))
+	}
+	if _, err := tx.ExecContext(ctx, spread(insertEntries, len(entries)), args...); err != nil {
+		return fmt.Errorf("insert entries: %w", err)
+	}
+	return nil
+}
+
+// moveBalances brings the account rows up to the sheet.
+func (b *batch) moveBalances(ctx context.Context, tx *sql.Tx) error {
+	var moved []*line
+	for _, id := range slices.Sorted(maps.Keys(b.sheet)) {
+		if l := b.sheet[id]; l.Version != l.locked {
+			moved = append(moved, l)
+		}
+	}
+	for chunk := range slices.Chunk(moved, moveChunk) {
+		if err := moveSome(ctx, tx, chunk); err != nil {
+			return fmt.Errorf("move balances: %w", err)
+		}
+	}
+	return nil
+}
+
+func moveSome(ctx context.Context, tx *sql.Tx, lines []*line) error {
+	n := len(lines)
+	var args, ids, balances []any
+	by := func(value func(*line) int64) (pairs []any) {
+		for _, l := range lines {
+			pairs = append(pairs, l.ID, value(l))
+		}
+		return pairs
+	}
+	for _, l := range lines {
+		ids = append(ids, l.ID)
+	}
+	balances = by(func(l *line) int64 { return l.moved })
+	args = append(args, balances...)
+	args = append(args, by(func(l *line) int64 { return l.Version - l.locked })...)
+	args = append(args, by(func(l *line) int64 { return l.debits })...)
+	args = append(args, ids...)
+	args = append(args, by(func(l *line) int64 { return l.locked })...)
+	args = append(args, balances...)
+	result, err := tx.ExecContext(ctx, spread(moveBalances, n, n, n, n, n, n), args...)
+	if err != nil {
+		return err
+	}
+	changed, err := result.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if changed != int64(n) {
+		return fmt.Errorf("%d of %d account rows are not as they were locked: %w", int64(n)-changed, n, storage.ErrUnavailable)
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package sqlstore
+
+import (
+	"strconv"
+	"strings"
+)
+
+// The statements of the ledger. A part in braces is repeated by [spread]: {?|, } becomes "?", "?, ?"
+// and so on, as long as the list it stands for.
+
+const (
+	accountColumns = `account_id, user_id, currency, balance, held, version, fence, created_at`
+	journalColumns = `journal_id, kind, from_user, to_user, amount, currency, memo, reference, client_id, actor, session_id, created_at`
+	entryColumns   = `account_id, sequence, journal_id, kind, amount, currency, balance_after, counterparty, memo, created_at`
+	answerColumns  = `client_id, user_id, idem_key, journal_id, code, body`
+)
+
+// bearer statements also count those of the users that must exist: a subquery of its own, which takes
+// no lock, rather than a round trip of its own. The client of a session is read in the same way.
+const (
+	lockSessions = `SELECT (SELECT COUNT(*) FROM users WHERE user_id IN ({?|, })),` +
+		` (SELECT disabled_at FROM clients WHERE client_id = ?), (SELECT tokens_from FROM clients WHERE client_id = ?),` +
+		` session_id, expires_at, idle_at, ended_at, end_reason, end_actor, end_terminal, end_device` +
+		` FROM sessions WHERE session_id IN ({?|, }) ORDER BY session_id`
+	lockClients = `SELECT (SELECT COUNT(*) FROM users WHERE user_id IN ({?|, })),` +
+		` client_id, disabled_at, tokens_from FROM clients WHERE client_id IN ({?|, }) ORDER BY client_id`
+	findUsers = `SELECT user_id FROM users WHERE user_id IN ({?|, })`
+
+	lockAccounts = `SELECT ` + accountColumns + ` FROM accounts WHERE account_id IN ({?|, }) ORDER BY account_id`
+	makeAccounts = ` accounts (` + accountColumns + `) VALUES {(?, ?, ?, 0, 0, 0, 0, ?)|, }`
+
+	insertAnswers = `INSERT INTO answers (client_id, user_id, idem_key, request_hash, journal_id, code, body, created_at)` +
+		` VALUES {(?, ?, ?, ?, ?, ?, ?, ?)|, }`
+	insertJournals = `INSERT INTO journals (` + journalColumns + `) VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)|, }`
+	insertEntries  = `INSERT INTO entries (` + entryColumns + `) VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)|, }`
+
+	// moveBalances is conditional on the version as locked and on what is available, and its caller
+	// counts the rows: neither a lost lock nor a fault above takes a wallet below zero.
+	moveBalances = `UPDATE accounts SET balance = balance + CASE account_id {WHEN ? THEN ?| } END,` +
+		` version = version + CASE account_id {WHEN ? THEN ?| } END,` +
+		` fence = fence + CASE account_id {WHEN ? THEN ?| } END` +
+		` WHERE account_id IN ({?|, }) AND version = CASE account_id {WHEN ? THEN ?| } END` +
+		` AND (user_id = '' OR balance + CASE account_id {WHEN ? THEN ?| } END >= held)`
+)
+
+const (
+	readAnswer  = `SELECT request_hash, journal_id, code, body FROM answers WHERE user_id = ? AND client_id = ? AND idem_key = ?`
+	readFence   = `SELECT fence FROM accounts WHERE account_id = ?`
+	readWallets = `SELECT ` + accountColumns + ` FROM accounts WHERE user_id = ? ORDER BY currency LIMIT ?`
+	readJournal = `SELECT ` + journalColumns + ` FROM journals WHERE journal_id = ?`
+	readEntries = `SELECT ` + entryColumns + ` FROM entries WHERE account_id = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?`
+)
+
+// spread repeats each part in braces as often as its count says, in order; a part is {item|separator}.
+func spread(statement string, counts ...int) string {
+	var b strings.Builder
+	for _, n := range counts {
+		before, rest, _ := strings.Cut(statement, "{")
+		part, after, found := strings.Cut(rest, "}")
+		item, separator, parted := strings.Cut(part, "|")
+		if !found || !parted || n < 1 {
+			panic("sqlstore: statement has no part for a list of " + strconv.Itoa(n) + ": " + statement)
+		}
+		b.WriteString(before)
+		b.WriteString(item)
+		for range n - 1 {
+			b.WriteString(separator)
+			b.WriteString(item)
+		}
+		statement = after
+	}
+	b.WriteString(statement)
+	return b.String()
+}
