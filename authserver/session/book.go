@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tallystick/tallystick/authserver/audit"
 	"github.com/tallystick/tallystick/authserver/product"
 	"github.com/tallystick/tallystick/storage"
 )
@@ -19,6 +20,8 @@ type Config struct {
 	Announcer storage.Announcer
 	// Ended acts on ends in this process before the answer is written; nil if nobody here must know.
 	Ended func([]storage.Event)
+	// Trail records what the stores do not record themselves.
+	Trail *audit.Trail
 	// Now tells the time; nil for time.Now.
 	Now func() time.Time
 }
@@ -29,15 +32,16 @@ type Book struct {
 	refreshes storage.Refreshes
 	announcer storage.Announcer
 	ended     func([]storage.Event)
+	trail     *audit.Trail
 	now       func() time.Time
 }
 
 // New makes a Book.
 func New(cfg Config) (*Book, error) {
-	if cfg.Sessions == nil || cfg.Refreshes == nil {
-		return nil, errors.New("session: the stores of sessions and refresh tokens are needed")
+	if cfg.Sessions == nil || cfg.Refreshes == nil || cfg.Trail == nil {
+		return nil, errors.New("session: the stores of sessions and refresh tokens and the trail are needed")
 	}
-	b := &Book{sessions: cfg.Sessions, refreshes: cfg.Refreshes, announcer: cfg.Announcer, ended: cfg.Ended, now: cfg.Now}
+	b := &Book{sessions: cfg.Sessions, refreshes: cfg.Refreshes, announcer: cfg.Announcer, ended: cfg.Ended, trail: cfg.Trail, now: cfg.Now}
 	if b.now == nil {
 		b.now = time.Now
 	}
@@ -93,32 +97,28 @@ func (s *SignIn) opening() storage.Opening {
 }
 
 func (s *SignIn) audit(now time.Time) *storage.AuditRecord {
-	detail := map[string]string{"grant": s.Grant, "product": s.Rule.Product, "terminal": string(s.Rule.Terminal)}
-	if s.Device.Name != "" {
-		detail["device_name"] = s.Device.Name
-	}
-	return &storage.AuditRecord{
-		ID: storage.NewID(now), At: now, Action: ActionOpened, Result: "ok", Actor: "user:" + string(s.User),
-		User: s.User, Client: s.Client, Address: s.Device.Address, Detail: detail,
-	}
+	record := audit.Origin{Actor: "user:" + string(s.User), Client: s.Client, Address: s.Device.Address}.Record(audit.SessionOpened, now)
+	record.User = s.User
+	record.Detail = audit.Detail("grant", s.Grant, "product", s.Rule.Product, "terminal", s.Rule.Terminal, "device_name", s.Device.Name)
+	return &record
 }
-
-// The actions of audit records.
-const (
-	ActionOpened = "session.opened"
-	ActionEnded  = "session.ended"
-)
 
 // Session returns a session, ended or not; [storage.ErrNotFound] if there is none any more.
 func (b *Book) Session(ctx context.Context, id storage.SessionID) (storage.Session, error) {
 	return b.sessions.Session(ctx, id)
 }
 
-// Continue exchanges a refresh token, and tells of the session if that ended it. Its errors are
-// those of [storage.Refreshes.Rotate].
-func (b *Book) Continue(ctx context.Context, r storage.Rotation) (storage.Rotated, error) {
+// Continue exchanges a refresh token. If that ended the session, because the token was used before,
+// it records and tells that. Its errors are those of [storage.Refreshes.Rotate].
+func (b *Book) Continue(ctx context.Context, r storage.Rotation, address string) (storage.Rotated, error) {
 	rotated, events, err := b.refreshes.Rotate(ctx, r)
 	b.tell(ctx, events)
+	for _, event := range events {
+		record := audit.Origin{Actor: event.End.Actor, Client: r.Client, Address: address}.Record(audit.SessionEnded, r.Now)
+		record.User, record.Session = event.User, storage.SessionID(event.Key)
+		record.Detail = audit.Detail("reason", event.End.Reason)
+		b.trail.Append(ctx, record)
+	}
 	if err != nil {
 		return storage.Rotated{}, fmt.Errorf("continue session: %w", err)
 	}
@@ -126,15 +126,20 @@ func (b *Book) Continue(ctx context.Context, r storage.Rotation) (storage.Rotate
 }
 
 // End ends the sessions that an order selects and tells of them. Now is set where the order leaves it
-// zero, and an audit record is made where it has none; address is where the order came from, for
-// that record.
-func (b *Book) End(ctx context.Context, order storage.EndOrder, address string) ([]storage.Event, error) {
+// zero, and Actor and Audit are made of from where it has none.
+func (b *Book) End(ctx context.Context, order storage.EndOrder, from audit.Origin) ([]storage.Event, error) {
 	if order.Now.IsZero() {
 		order.Now = b.now()
 	}
 	order.Now = storage.Instant(order.Now)
+	if order.Actor == "" {
+		order.Actor = from.Actor
+	}
 	if order.Audit == nil {
-		order.Audit = endAudit(order, address)
+		record := from.Record(audit.SessionEnded, order.Now)
+		record.User, record.Session = order.User, order.Session
+		record.Detail = audit.Detail("reason", order.Reason, "product", order.Product, "terminal", order.Terminal, "except", order.Except)
+		order.Audit = &record
 	}
 	events, err := b.sessions.End(ctx, order)
 	if err != nil {
@@ -145,23 +150,8 @@ func (b *Book) End(ctx context.Context, order storage.EndOrder, address string) 
 }
 
 // EndOthers ends all sessions of a user but one.
-func (b *Book) EndOthers(ctx context.Context, user storage.UserID, spare storage.SessionID, reason storage.Reason, actor, address string) ([]storage.Event, error) {
-	return b.End(ctx, storage.EndOrder{User: user, Except: spare, Reason: reason, Actor: actor}, address)
-}
-
-func endAudit(order storage.EndOrder, address string) *storage.AuditRecord {
-	detail := map[string]string{"reason": string(order.Reason)}
-	for key, value := range map[string]string{
-		"product": order.Product, "terminal": string(order.Terminal), "except": string(order.Except),
-	} {
-		if value != "" {
-			detail[key] = value
-		}
-	}
-	return &storage.AuditRecord{
-		ID: storage.NewID(order.Now), At: order.Now, Action: ActionEnded, Result: "ok", Actor: order.Actor,
-		User: order.User, Session: order.Session, Address: address, Detail: detail,
-	}
+func (b *Book) EndOthers(ctx context.Context, user storage.UserID, spare storage.SessionID, reason storage.Reason, from audit.Origin) ([]storage.Event, error) {
+	return b.End(ctx, storage.EndOrder{User: user, Except: spare, Reason: reason}, from)
 }
 
 // tell acts on ends here and sends them on. They are committed: nothing that fails here can undo them.

@@ -1,0 +1,41 @@
+// Package grant is the token endpoint: one pipeline, and one file for each grant.
+//
+// Every request takes the same road:
+//
+//	parse once → authenticate the client → may it use this grant →
+//	    sign-ins:            product, terminal, scope, device → prove → open the session → mint
+//	    client_credentials:  scope → mint
+//	    refresh_token:       exchange → mint
+//	→ count, record → write
+//
+// It promises that no grant can skip a step: a grant that signs users in is a [Prover], which says
+// who the user is and never sees a session or a token. It promises that a sign-in's answer leaves
+// after the commit that superseded the session before it, and after this process has acted on that.
+// Whatever fails in passing is temporarily_unavailable, never an invalid_grant that would make an app
+// throw away a good sign-in.
+//
+// It refuses parameters it cannot tell apart (repeated, in the query), values that are too long or
+// have control characters, session_data of public clients, and client assertions. About a refresh
+// token that does not verify it says nothing but that.
+//
+// The authorization server mounts [Endpoint.Token]; rooms that take a grant's parameters by other
+// roads call [Endpoint.Redeem].
+//
+// Sources: RFC 6749 §3.2, §4.3, §4.4, §5 and §6; RFC 9700 §2.2 and §4.14.
+//
+// # Design notes
+//
+// A sign-in's parameters are checked before its proof: they cost nothing to check, and a request that
+// is refused for its scope must not have used up a single-use code, or a core for 28 ms.
+//
+// session_data belongs to the session. Who joins a shared one finds the data of the sign-in that
+// opened it.
+//
+// A client gets a refresh token if it may use the grant refresh_token: no other switch.
+//
+// Refused sign-ins that cost something (a password was hashed) leave an audit record with the name
+// that was tried; what a stranger can do for nothing is only counted, or the record would be theirs to
+// fill.
+//
+// client_credentials reads and writes nothing per token: the client comes from the registry's cache.
+package grant
