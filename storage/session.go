@@ -305,4 +305,8 @@ type Refreshes interface {
 	// nothing); [*EndedError] when the session has ended, or expired; ErrExpired when the token is past
 	// its own time. However many callers race, one exchange happens and all get its answer.
 	Rotate(ctx context.Context, r Rotation) (Rotated, []Event, error)
+
+	// Refresh returns a refresh token, used or not; ErrNotFound if there is none (any more). What it
+	// belongs to and its scope never change, so what is refused for them need not use it up first.
+	Refresh(ctx context.Context, hash RefreshHash) (Refresh, error)
 }
