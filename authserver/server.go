@@ -21,12 +21,6 @@ import (
 	"github.com/tallystick/tallystick/storage"
 )
 
-// Refreshes keeps refresh tokens, and reads one.
-type Refreshes interface {
-	storage.Refreshes
-	issue.Refreshes
-}
-
 // Config is what a [Server] needs. What is not marked as optional must be there.
 type Config struct {
 	// Issuer is the iss of tokens: the address of the server as its clients know it.
@@ -37,7 +31,7 @@ type Config struct {
 
 	// The stores.
 	Sessions  storage.Sessions
-	Refreshes Refreshes
+	Refreshes storage.Refreshes
 	Audit     storage.Audit
 
 	// Announcer hurries the ends of sessions to other processes. Optional.

@@ -43,15 +43,15 @@ type Renewal struct {
 // Renew exchanges a refresh token for a new pair.
 //
 // The session's recorded end outranks everything that can be said of a token that verifies: one that
-// is past its time and whose session was superseded is refused as superseded. [storage.EndedError]
-// with the reason Expired stands for what ended by itself.
+// is past its time and whose session was superseded is refused as superseded, and one that is past its
+// time and was used before is theft. [storage.EndedError] with the reason Expired stands for what ended
+// by itself.
 func (i *Issuer) Renew(ctx context.Context, r Renewal) (Pair, error) {
 	claims, err := i.cfg.Parser.Refresh(r.Raw, r.Now)
-	past := errors.Is(err, token.ErrExpired)
 	switch {
 	case errors.Is(err, token.ErrInvalid):
 		return Pair{}, errors.Join(ErrInvalid, err)
-	case err != nil && !past:
+	case err != nil && !errors.Is(err, token.ErrExpired): // the store judges what is past its time
 		return Pair{}, fmt.Errorf("renew: %w", noTelling(err))
 	}
 	if claims.Client != string(r.Client) {
@@ -60,9 +60,6 @@ func (i *Issuer) Renew(ctx context.Context, r Renewal) (Pair, error) {
 	s, err := i.standing(ctx, claims, r.Now)
 	if err != nil {
 		return Pair{}, err
-	}
-	if past {
-		return Pair{}, expired(claims.Expires)
 	}
 	if err := i.checkScope(ctx, claims, r.Scope); err != nil {
 		return Pair{}, err
