@@ -55,9 +55,11 @@ const (
 	maxActor = 128
 )
 
-// Columns that the records go to, in bytes.
+// Columns that the records go to, in bytes. Those of identifiers hold ASCII only.
 const (
 	maxAction  = 64
+	maxID      = 32
+	maxClient  = 64
 	maxAddress = 45
 )
 
@@ -82,15 +84,27 @@ func System() Origin { return Origin{Actor: "system"} }
 // Record begins a record of an action that succeeded. The caller sets what else it knows; for a
 // refusal it sets Result to the error code.
 func (o Origin) Record(action string, now time.Time) storage.AuditRecord {
-	return storage.AuditRecord{
+	return tidy(storage.AuditRecord{
 		ID:      storage.NewID(now),
 		At:      storage.Instant(now),
-		Action:  cut(action, maxAction),
+		Action:  action,
 		Result:  OK,
-		Actor:   cut(o.Actor, maxActor),
+		Actor:   o.Actor,
 		Client:  o.Client,
-		Address: cut(o.Address, maxAddress),
-	}
+		Address: o.Address,
+	})
+}
+
+// tidy makes a record fit its columns: a refusal is recorded also when what was refused is the
+// nonsense of a stranger.
+func tidy(r storage.AuditRecord) storage.AuditRecord {
+	r.Action, r.Result = plain(r.Action, maxAction), plain(r.Result, maxAction)
+	r.Actor = cut(r.Actor, maxActor)
+	r.User = storage.UserID(plain(string(r.User), maxID))
+	r.Client = storage.ClientID(plain(string(r.Client), maxClient))
+	r.Session = storage.SessionID(plain(string(r.Session), maxID))
+	r.Address = plain(r.Address, maxAddress)
+	return r
 }
 
 // Detail makes a detail of alternating names and values: Detail("product", p, "sessions", n).
@@ -150,6 +164,23 @@ func secretShape(value string) bool {
 		return true
 	}
 	return strings.HasPrefix(value, "eyJ") && strings.Count(value, ".") >= 2
+}
+
+// plain is cut for columns that hold ASCII: every byte that is not a visible one becomes a question
+// mark.
+func plain(s string, limit int) string {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			b := []byte(s[:min(len(s), limit)])
+			for j := range b {
+				if b[j] <= ' ' || b[j] > '~' {
+					b[j] = '?'
+				}
+			}
+			return string(b)
+		}
+	}
+	return s[:min(len(s), limit)]
 }
 
 // cut shortens s to at most limit bytes of valid UTF-8, between characters.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/tallystick/tallystick/storage"
@@ -65,7 +66,8 @@ func (t *Trail) Append(ctx context.Context, r storage.AuditRecord) {
 	defer func() { <-t.places }()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.timeout)
 	defer cancel()
-	r.Detail = fit(r.Detail)
+	r = tidy(r)
+	r.Detail = fit(maps.Clone(r.Detail))
 	if err := t.store.Append(ctx, r); err != nil {
 		t.lost(ctx, r, err)
 	}
