@@ -60,9 +60,9 @@ type Verifier struct {
 	Key any
 }
 
-// ed25519Key hides an Ed25519 key behind a pointer: the bare type is a slice, which prints in full
-// wherever it is embedded.
-type ed25519Key struct{ private ed25519.PrivateKey }
+// ed25519Key hides an Ed25519 key: the bare type is a slice, which prints in full wherever it is
+// embedded. There are two pointers before it, because fmt follows one where it dislikes the verb.
+type ed25519Key struct{ private *ed25519.PrivateKey }
 
 func (k *ed25519Key) Public() crypto.PublicKey { return k.private.Public() }
 
@@ -144,7 +144,7 @@ func pair(id, algorithm string, private any) (Signer, Verifier, error) {
 	v := Verifier{ID: id, Algorithm: algorithm, Method: m}
 	switch k := private.(type) {
 	case ed25519.PrivateKey:
-		s.Key, v.Key = &ed25519Key{k}, k.Public()
+		s.Key, v.Key = &ed25519Key{&k}, k.Public()
 		return s, v, of(algorithm, EdDSA)
 	case *ecdsa.PrivateKey:
 		v.Key = &k.PublicKey
