@@ -17,20 +17,21 @@ var errStopped = errors.New("reading stopped")
 const (
 	bucketBits = 16
 	buckets    = 1 << bucketBits
-	// maxSuspects bounds the second reading, where a ledger is wrong all over.
+	// maxDoubtful is how many buckets are looked into, and maxSuspects about how many journals may be in
+	// them: where a ledger is wrong all over, a part of it is named.
+	maxDoubtful = 64
 	maxSuspects = 1 << 20
-	maxDoubtful = 64 // buckets that are looked into
 )
 
 // matcher tells whether two collections are equal that do not fit into memory and are not in one
 // order: each text added has to be subtracted once. The text before the first space is its identifier
 // and chooses the bucket.
 type matcher struct {
-	seed maphash.Seed
-	sums [buckets]uint64
+	seed, bucketSeed maphash.Seed
+	sums             [buckets]uint64
 }
 
-func newMatcher() *matcher { return &matcher{seed: maphash.MakeSeed()} }
+func newMatcher() *matcher { return &matcher{seed: maphash.MakeSeed(), bucketSeed: maphash.MakeSeed()} }
 
 func (m *matcher) add(text string)      { m.sums[m.bucket(text)] += m.hash(text) }
 func (m *matcher) subtract(text string) { m.sums[m.bucket(text)] -= m.hash(text) }
@@ -39,14 +40,16 @@ func (m *matcher) hash(text string) uint64 { return maphash.String(m.seed, text)
 
 func (m *matcher) bucket(text string) uint64 {
 	id, _, _ := strings.Cut(text, " ")
-	return maphash.String(m.seed, "bucket "+id) >> (64 - bucketBits)
+	return maphash.String(m.bucketSeed, id) >> (64 - bucketBits)
 }
 
-// doubtful returns the buckets that do not come to zero, at most maxDoubtful of them.
-func (m *matcher) doubtful() map[uint64]bool {
+// doubtful returns buckets that do not come to zero: as many as may be held in memory of a ledger with
+// so many journals, and one at least if there is any.
+func (m *matcher) doubtful(journals int64) map[uint64]bool {
+	limit := int(min(max(maxSuspects*buckets/max(journals, 1), 1), maxDoubtful))
 	out := make(map[uint64]bool)
 	for b, sum := range m.sums {
-		if sum != 0 && len(out) < maxDoubtful {
+		if sum != 0 && len(out) < limit {
 			out[uint64(b)] = true //nolint:gosec // G115: an index.
 		}
 	}
@@ -55,13 +58,13 @@ func (m *matcher) doubtful() map[uint64]bool {
 
 // orphans names the entries whose journal is not there.
 func (v *verifier) orphans(ctx context.Context) error {
-	doubtful := v.entries.doubtful()
+	doubtful := v.entries.doubtful(v.report.Journals)
 	if len(doubtful) == 0 {
 		return nil
 	}
 	journals := make(map[storage.JournalID]bool)
 	err := v.books.AllJournals(ctx, func(j storage.Journal, _ []storage.Entry) error {
-		if doubtful[v.entries.bucket(string(j.ID))] && len(journals) < maxSuspects {
+		if doubtful[v.entries.bucket(string(j.ID))] {
 			journals[j.ID] = true
 		}
 		return ctx.Err()
@@ -87,13 +90,13 @@ type told struct {
 
 // unanswered names the journals without their answer, and the answers without their journal.
 func (v *verifier) unanswered(ctx context.Context) error {
-	doubtful := v.answers.doubtful()
+	doubtful := v.answers.doubtful(v.report.Journals)
 	if len(doubtful) == 0 {
 		return nil
 	}
 	suspects := make(map[storage.JournalID]*told)
 	suspect := func(id storage.JournalID) *told {
-		if !doubtful[v.answers.bucket(string(id))] || (suspects[id] == nil && len(suspects) >= maxSuspects) {
+		if !doubtful[v.answers.bucket(string(id))] {
 			return nil
 		}
 		if suspects[id] == nil {
