@@ -71,7 +71,7 @@ type Redis struct {
 type Keys struct {
 	// Algorithm is that of new signing keys: EdDSA, ES256 or RS256.
 	Algorithm string
-	// EncryptionKey seals the private keys in the database: 32 bytes in base64 or hexadecimal. See [Keys.SealingKey].
+	// EncryptionKey seals the private keys in the database: the base64 of 32 bytes.
 	EncryptionKey     secret.Text
 	EncryptionKeyFile string
 	// Publish is how long a new key is published before it signs.
@@ -115,7 +115,8 @@ type Product struct {
 
 // Terminal is how sign-ins run on a terminal of a product.
 type Terminal struct {
-	Mode       string // kickout, shared or concurrent
+	Mode string // kickout, shared or concurrent
+	// AccessTTL is the life of an access token; [Load] cuts it to SessionTTL.
 	AccessTTL  time.Duration
 	SessionTTL time.Duration
 	// IdleTTL ends a session that is not used for so long; 0 for never before SessionTTL.
@@ -182,7 +183,7 @@ func Default() Config {
 		Keys:   Keys{Algorithm: "EdDSA", Publish: 10 * time.Minute},
 		Tokens: Tokens{ClientCredentialsTTL: time.Hour, ReplayWindow: 10 * time.Second},
 		Password: Password{
-			MemoryKiB: 19 * 1024, Time: 2, Threads: 1, Queue: 64, Wait: 2 * time.Second, MinLength: 8,
+			MemoryKiB: 19 * 1024, Time: 2, Threads: 1, Queue: 64, Wait: 5 * time.Second, MinLength: 8,
 			HMACKeys: map[string]HMACKey{},
 		},
 		Products: map[string]Product{},

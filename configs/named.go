@@ -14,9 +14,9 @@ const (
 )
 
 // nameForm is what such a name looks like. It goes into tokens, URLs and keys of Redis.
-var nameForm = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?$`)
+var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 
-const nameRule = "a name is 1 to 32 of a-z, 0-9, hyphen and underscore, beginning and ending with a letter or digit"
+const nameRule = "a name is 1 to 32 of a-z, 0-9, hyphen and underscore, and begins with a letter or digit"
 
 var (
 	productVar = regexp.MustCompile(`^TALLYSTICK_PRODUCTS_(.+)_TERMINALS_(MOBILE|BROWSER|API)_(MODE|ACCESS_TTL|SESSION_TTL|IDLE_TTL|MAX_SESSIONS)$`)
@@ -88,6 +88,7 @@ func (r *reader) product(name string, kinds []string) {
 		for _, k := range t.keys(productsPath + "." + name + ".terminals." + kind) {
 			r.read(k)
 		}
+		t.AccessTTL = min(t.AccessTTL, t.SessionTTL) // a token never outlives its session
 		if len(kinds) == 0 || slices.Contains(kinds, kind) {
 			p.Terminals[kind] = t
 		}

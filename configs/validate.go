@@ -2,8 +2,6 @@ package configs
 
 import (
 	"encoding/base64"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -20,20 +18,18 @@ import (
 // SealingKeyLength is the length of the key that seals private keys: AES-256.
 const SealingKeyLength = 32
 
-var errSealingKey = errors.New("is not 32 bytes in base64 or hexadecimal; make one with: openssl rand -base64 32")
-
-// SealingKey returns the key that seals private keys in the database.
-func (k Keys) SealingKey() ([]byte, error) {
-	s := k.EncryptionKey.Reveal()
-	if b, err := hex.DecodeString(s); err == nil && len(b) == SealingKeyLength {
-		return b, nil
+// sealingKey says that s is the base64, of either alphabet and padded or not, of a key of that length.
+// What is done with it is for package keys to say.
+func sealingKey(s string) bool {
+	if strings.ContainsAny(s, "\r\n") {
+		return false // the decoder would pass over them
 	}
 	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
-		if b, err := encoding.DecodeString(s); err == nil && len(b) == SealingKeyLength {
-			return b, nil
+		if b, err := encoding.Strict().DecodeString(s); err == nil && len(b) == SealingKeyLength {
+			return true
 		}
 	}
-	return nil, errSealingKey
+	return false
 }
 
 // Validate returns all that is wrong as [Faults], each naming its key, or nil.
@@ -145,53 +141,59 @@ func (c *Config) checkEngines(f *Faults) {
 	if c.Redis.URL.Empty() {
 		f.add("", "redis.url", "is missing; set it or redis.url_file, such as redis://redis:6379/0")
 	} else if !redisURL(c.Redis.URL.Reveal()) {
-		f.add("", "redis.url", "is not a URL such as redis://:password@host:6379/0 or rediss://host:6379")
+		f.add("", "redis.url", "is not a URL such as redis://:password@host:6379/0; rediss, redis-sentinel and redis-cluster are schemes too")
 	}
-	if c.Redis.Prefix == "" || len(c.Redis.Prefix) > 64 || strings.ContainsAny(c.Redis.Prefix, "{} \t\n") {
-		f.add("", "redis.prefix", "must be 1 to 64 characters without braces and spaces, such as tallystick:")
+	odd := strings.ContainsFunc(c.Redis.Prefix, func(r rune) bool { return r <= ' ' || r > '~' || r == '{' || r == '}' })
+	if c.Redis.Prefix == "" || len(c.Redis.Prefix) > 64 || odd {
+		f.add("", "redis.prefix", "must be 1 to 64 printable ASCII characters without braces and spaces, such as tallystick:")
 	}
 }
 
+// redisURL says that s has one of the forms that storage/redisstore reads, as far as its scheme tells.
 func redisURL(s string) bool {
-	u, err := url.Parse(s)
-	if err != nil {
-		return false
-	}
-	switch scheme, _, _ := strings.Cut(u.Scheme, "+"); scheme {
-	case "redis", "rediss":
-		return u.Host != ""
-	case "unix":
-		return u.Path != ""
-	}
-	return false
+	scheme, rest, found := strings.Cut(s, "://")
+	kind, _ := strings.CutPrefix(scheme, "redis")
+	return found && rest != "" && strings.HasPrefix(scheme, "redis") &&
+		slices.Contains([]string{"", "-sentinel", "-cluster"}, strings.TrimPrefix(kind, "s"))
 }
 
 func (c *Config) checkKeys(f *Faults) {
 	oneOf(f, "keys.algorithm", c.Keys.Algorithm, "EdDSA", "ES256", "RS256")
 	if c.Keys.EncryptionKey.Empty() {
 		f.add("", "keys.encryption_key", "is missing; set it or keys.encryption_key_file; make one with: openssl rand -base64 32")
-	} else if _, err := c.Keys.SealingKey(); err != nil {
-		f.add("", "keys.encryption_key", "%s", err)
+	} else if !sealingKey(c.Keys.EncryptionKey.Reveal()) {
+		f.add("", "keys.encryption_key", "is not the base64 of %d bytes; make one with: openssl rand -base64 %[1]d", SealingKeyLength)
 	}
-	spanBetween(f, "keys.publish", c.Keys.Publish, 0, 30*day)
+	spanBetween(f, "keys.publish", c.Keys.Publish, 5*time.Second, 30*day) // a ring is read every 5 seconds
 	spanBetween(f, "tokens.client_credentials_ttl", c.Tokens.ClientCredentialsTTL, time.Second, day)
 	spanBetween(f, "tokens.replay_window", c.Tokens.ReplayWindow, 0, time.Minute)
 	spanBetween(f, "tokens.leeway", c.Tokens.Leeway, 0, time.Minute)
 }
 
-// The OWASP minimum for argon2id is 19 MiB with two passes, or more memory with one; less than 7 MiB
-// is on no list.
-const minMemoryKiB = 7 * 1024
+// owasp are the least memory (KiB) and passes of argon2id that OWASP recommends, all of one strength.
+func owasp() [][2]int { return [][2]int{{47104, 1}, {19456, 2}, {12288, 3}, {9216, 4}, {7168, 5}} }
+
+const (
+	maxMemoryKiB = 256 << 10
+	maxWorkKiB   = 1 << 20 // memory times passes
+)
 
 func (c *Config) checkPassword(f *Faults) {
 	p := &c.Password
-	between(f, "password.memory_kib", p.MemoryKiB, minMemoryKiB, 4<<20)
-	between(f, "password.time", p.Time, 1, 100)
-	between(f, "password.threads", p.Threads, 1, 255)
+	between(f, "password.memory_kib", p.MemoryKiB, 1, maxMemoryKiB)
+	between(f, "password.time", p.Time, 1, 16)
+	between(f, "password.threads", p.Threads, 1, 16)
 	between(f, "password.workers", p.Workers, 0, 1024)
-	between(f, "password.queue", p.Queue, 0, 100_000)
-	spanBetween(f, "password.wait", p.Wait, 0, time.Minute)
-	between(f, "password.min_length", p.MinLength, 6, 64)
+	between(f, "password.queue", p.Queue, 1, 100_000)
+	spanBetween(f, "password.wait", p.Wait, time.Millisecond, time.Minute)
+	between(f, "password.min_length", p.MinLength, 8, 64)
+	enough := func(least [2]int) bool { return p.MemoryKiB >= least[0] && p.Time >= least[1] }
+	if !slices.ContainsFunc(owasp(), enough) {
+		f.add("", "password.memory_kib", "%d KiB with password.time %d is below the minimum of OWASP, which is 19456 KiB and 2, or an equivalent", p.MemoryKiB, p.Time)
+	}
+	if p.MemoryKiB > 0 && p.Time > maxWorkKiB/p.MemoryKiB {
+		f.add("", "password.time", "%d passes over %d KiB are more than %d KiB of work", p.Time, p.MemoryKiB, maxWorkKiB)
+	}
 	for _, id := range slices.Sorted(maps.Keys(p.HMACKeys)) {
 		if h := p.HMACKeys[id]; h.Secret.Empty() {
 			f.add("", hmacPath+"."+id+".secret", "is missing; set it or its secret_file")
@@ -217,9 +219,20 @@ func (c *Config) checkProducts(f *Faults) {
 func (t *Terminal) check(f *Faults, path string) {
 	oneOf(f, path+".mode", t.Mode, "kickout", "shared", "concurrent")
 	spanBetween(f, path+".access_ttl", t.AccessTTL, time.Second, day)
-	spanBetween(f, path+".session_ttl", t.SessionTTL, time.Second, 366*day)
-	spanBetween(f, path+".idle_ttl", t.IdleTTL, 0, 366*day)
+	spanBetween(f, path+".session_ttl", t.SessionTTL, time.Second, 400*day)
+	spanBetween(f, path+".idle_ttl", t.IdleTTL, 0, 400*day)
 	between(f, path+".max_sessions", t.MaxSessions, 1, 1000)
+	if t.IdleTTL > t.SessionTTL {
+		f.add("", path+".idle_ttl", "%s is longer than session_ttl (%s) and could never be reached", short(t.IdleTTL), short(t.SessionTTL))
+	}
+	for _, one := range []struct {
+		key string
+		ttl time.Duration
+	}{{".access_ttl", t.AccessTTL}, {".session_ttl", t.SessionTTL}, {".idle_ttl", t.IdleTTL}} {
+		if one.ttl%time.Second != 0 {
+			f.add("", path+one.key, "%s is not a whole number of seconds, which is how tokens count", one.ttl)
+		}
+	}
 }
 
 var currencyForm = regexp.MustCompile(`^[A-Z]{3}$`)
