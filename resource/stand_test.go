@@ -340,3 +340,14 @@ func (s *syncBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
+
+// bearer is a new sign-in of a user, without a token around it.
+func (s *stand) bearer(user storage.UserID) storage.Bearer {
+	s.t.Helper()
+	s.signIn(user, allScope)
+	live, err := s.db.LiveSessions(s.t.Context(), user, storage.Instant(time.Now()))
+	must(s.t, err)
+	return storage.Bearer{Session: live[0].ID, Client: appID, JTI: live[0].Access.JTI, IssuedAt: live[0].Access.IssuedAt}
+}
+
+func cny(fen int64) money.Amount { return money.Amount{Minor: fen, Currency: "CNY"} }
