@@ -50,7 +50,7 @@ func (i *Issuer) Renew(ctx context.Context, r Renewal) (Pair, error) {
 	claims, err := i.cfg.Parser.Refresh(r.Raw, r.Now)
 	switch {
 	case errors.Is(err, token.ErrInvalid):
-		return Pair{}, errors.Join(ErrInvalid, err)
+		return Pair{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	case err != nil && !errors.Is(err, token.ErrExpired): // the store judges what is past its time
 		return Pair{}, fmt.Errorf("renew: %w", noTelling(err))
 	}
@@ -92,7 +92,7 @@ func (i *Issuer) checkScope(ctx context.Context, claims token.Refresh, scope str
 	}
 	row, err := i.cfg.Refreshes.Refresh(ctx, hash(claims.JTI))
 	if errors.Is(err, storage.ErrNotFound) {
-		return errors.Join(ErrInvalid, err)
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if err != nil {
 		return fmt.Errorf("renew: read refresh token: %w", err)
@@ -134,7 +134,7 @@ func (i *Issuer) exchange(ctx context.Context, r Renewal, claims token.Refresh, 
 	}, r.Address)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return Pair{}, errors.Join(ErrInvalid, err)
+		return Pair{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	case errors.Is(err, storage.ErrExpired):
 		return Pair{}, expired(claims.Expires)
 	case err != nil:
