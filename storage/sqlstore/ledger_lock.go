@@ -128,7 +128,8 @@ func (b *batch) checkClients(ctx context.Context, tx *sql.Tx, by *bearers) error
 func endUnknown[K comparable](items map[K][]*item) {
 	for _, of := range items {
 		for _, it := range of {
-			it.ended(&storage.End{Reason: storage.Expired, At: it.Now, Actor: ledgerActor})
+			end := expiredAt(it.Now)
+			it.ended(&end)
 		}
 	}
 }
@@ -153,20 +154,18 @@ func (b *batch) findUsers(ctx context.Context, tx *sql.Tx, by *bearers) error {
 	return err
 }
 
-// ledgerActor is who ends what nobody ended: time.
-const ledgerActor = "system"
-
 // clientState is what decides whether a client's tokens stand.
 type clientState struct{ disabledAt, tokensFrom sql.NullInt64 }
 
 func (c clientState) end(b storage.Bearer) *storage.End {
-	switch {
-	case c.disabledAt.Valid:
-		return &storage.End{Reason: storage.Kicked, At: instant(c.disabledAt.Int64), Actor: ledgerActor}
-	case c.tokensFrom.Valid && micros(b.IssuedAt) <= c.tokensFrom.Int64:
-		return &storage.End{Reason: storage.Kicked, At: instant(c.tokensFrom.Int64), Actor: ledgerActor}
+	at := c.disabledAt
+	if c.tokensFrom.Valid && !b.IssuedAt.After(instant(c.tokensFrom.Int64)) {
+		at = c.tokensFrom
 	}
-	return nil
+	if !at.Valid {
+		return nil
+	}
+	return &storage.End{Reason: storage.Kicked, At: instant(at.Int64), Actor: "system"}
 }
 
 // endState is how a session ended, as its row has it.
@@ -179,11 +178,10 @@ func (e endState) end() *storage.End {
 	if !e.at.Valid {
 		return nil
 	}
-	end := &storage.End{Reason: storage.Reason(e.reason.String), At: instant(e.at.Int64), Actor: e.actor.String}
-	if e.terminal.Valid {
-		end.By = &storage.Superseder{Terminal: storage.Terminal(e.terminal.String), DeviceName: e.device.String, At: end.At}
+	at := instant(e.at.Int64)
+	return &storage.End{
+		Reason: storage.Reason(e.reason.String), At: at, Actor: e.actor.String, By: superseder(e.terminal, e.device, at),
 	}
-	return end
 }
 
 // lockAccounts locks the accounts of all pending postings in the order of their names, makes those
