@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/tallystick/tallystick/authserver"
+	"github.com/tallystick/tallystick/authserver/client"
+	"github.com/tallystick/tallystick/authserver/password"
+	"github.com/tallystick/tallystick/cmd/internal/serve"
+	"github.com/tallystick/tallystick/configs"
+	"github.com/tallystick/tallystick/keys"
+	"github.com/tallystick/tallystick/keys/secret"
+	"github.com/tallystick/tallystick/keys/token"
+	"github.com/tallystick/tallystick/resource"
+	"github.com/tallystick/tallystick/resource/guard"
+	"github.com/tallystick/tallystick/resource/wallet"
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/money"
+	"github.com/tallystick/tallystick/storage/redisstore"
+	"github.com/tallystick/tallystick/storage/sqlstore"
+)
+
+// role is the part of Tallystick that a process plays.
+type role string
+
+// The roles.
+const (
+	roleAll    role = "all"
+	roleAuth   role = "auth"
+	roleWallet role = "wallet"
+)
+
+func (r role) auth() bool   { return r != roleWallet }
+func (r role) wallet() bool { return r != roleAuth }
+
+// process is a running Tallystick: its rooms, and what runs in the background.
+type process struct {
+	cfg      configs.Config
+	role     role
+	log      *slog.Logger
+	registry *prometheus.Registry
+	store    *sqlstore.DB
+	redis    *redisstore.Store
+	ring     *keys.Ring
+	guard    *guard.Guard
+	clients  *client.Registry
+	auth     *authserver.Server
+	resource *resource.Server
+	health   *serve.Health
+	server   *serve.Server
+}
+
+// newProcess assembles the rooms over open engines. Nothing runs before start.
+func newProcess(ctx context.Context, cfg configs.Config, r role, store *sqlstore.DB, redis *redisstore.Store, log *slog.Logger, registry *prometheus.Registry) (*process, error) {
+	p := &process{cfg: cfg, role: r, log: log, registry: registry, store: store, redis: redis}
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var err error
+	if p.ring, err = openRing(ctx, cfg, store, log); err != nil {
+		return nil, err
+	}
+	parser, err := token.NewParser(token.ParserConfig{Issuer: cfg.Issuer, Audience: cfg.Audience, Leeway: cfg.Tokens.Leeway, Ring: p.ring})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.addGuard(parser); err != nil {
+		return nil, err
+	}
+	if r.auth() {
+		if err := p.addAuth(parser); err != nil {
+			return nil, err
+		}
+	}
+	if r.wallet() {
+		if err := p.addWallet(); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.addServer()
+}
+
+func (p *process) addGuard(parser *token.Parser) (err error) {
+	p.guard, err = guard.New(guard.Config{
+		Tokens: parser, Feed: p.store, Sessions: p.store, Hurry: hurry{p},
+		CacheSize: p.cfg.Guard.CacheSize, MaxEnded: p.cfg.Guard.MaxEnded, Poll: p.cfg.Guard.Poll,
+		Observe: observe, Log: p.log, Metrics: p.registry,
+	})
+	return err
+}
+
+func (p *process) addAuth(parser *token.Parser) error {
+	passwords := passwordConfig(p.cfg.Password, p.store)
+	passwords.Log, passwords.Metrics = p.log, p.registry
+	checker, err := password.New(passwords)
+	if err != nil {
+		return err
+	}
+	secretKey, err := derive(p.cfg, purposeClientSecrets)
+	if err != nil {
+		return err
+	}
+	if p.clients, err = client.New(client.Config{Store: p.store, SecretKey: secretKey, Passwords: checker}); err != nil {
+		return err
+	}
+	chain, err := derive(p.cfg, purposeRefreshChain)
+	if err != nil {
+		return err
+	}
+	p.auth, err = authserver.New(authserver.Config{
+		Issuer: p.cfg.Issuer, Audience: p.cfg.Audience, Products: productConfig(p.cfg),
+		Sessions: p.store, Refreshes: p.store, Audit: p.store, Announcer: p.redis, Ended: p.guard.Apply,
+		Clients: p.clients, Passwords: checker, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: p.ring,
+		ChainKey: secret.New(base64.RawURLEncoding.EncodeToString(chain)), MachineTTL: p.cfg.Tokens.ClientCredentialsTTL,
+		ReplayWindow: p.cfg.Tokens.ReplayWindow, RequestID: serve.RequestID, Log: p.log, Metrics: p.registry,
+	})
+	return err
+}
+
+func (p *process) addWallet() (err error) {
+	currencies := make([]money.Currency, len(p.cfg.Wallet.Currencies))
+	for i, c := range p.cfg.Wallet.Currencies {
+		if currencies[i], err = money.ParseCurrency(c); err != nil {
+			return fmt.Errorf("wallet.currencies: %w", err)
+		}
+	}
+	p.resource, err = resource.New(resource.Config{
+		Wallet: wallet.Config{
+			Ledger: p.store, Locker: p.redis, Currencies: currencies, MaxAmount: p.cfg.Wallet.MaxAmount,
+			LockWait: p.cfg.Wallet.Lock.Wait, LockRequired: p.cfg.Wallet.Lock.Required, Log: p.log, Metrics: p.registry,
+		},
+		Guard: p.guard, RequestID: serve.RequestID,
+	})
+	return err
+}
+
+func (p *process) addServer() (err error) {
+	p.health, err = serve.NewHealth(map[string]serve.Check{
+		"database": {Required: true, Probe: p.store.Ping},
+		"redis":    {Probe: p.redis.Ping},
+	}, p.log, nil)
+	if err != nil {
+		return err
+	}
+	l := p.cfg.Listen
+	engine, err := serve.New(serve.Options{
+		Log: p.log, Metrics: p.registry, TrustedProxies: l.TrustedProxies, RequestTimeout: l.RequestTimeout,
+		HTTPS: l.TLSCertFile != "",
+	})
+	if err != nil {
+		return err
+	}
+	if p.auth != nil {
+		p.auth.Fallback(engine)
+		p.auth.Register(engine)
+	}
+	if p.resource != nil {
+		p.resource.Register(engine)
+	}
+	operators := engine
+	if l.AdminAddr != "" {
+		if operators, err = serve.New(serve.Options{Log: p.log, RequestTimeout: l.RequestTimeout}); err != nil {
+			return err
+		}
+		p.healthRoutes(engine, false)
+	}
+	p.healthRoutes(operators, true)
+	operators.GET("/metrics", serve.Metrics(p.registry))
+	p.server, err = serve.NewServer(serve.Config{
+		Addr: l.Addr, AdminAddr: l.AdminAddr, TLSCertFile: l.TLSCertFile, TLSKeyFile: l.TLSKeyFile,
+		ReadTimeout: l.ReadTimeout, WriteTimeout: l.WriteTimeout, IdleTimeout: l.IdleTimeout, ShutdownTimeout: l.ShutdownTimeout, Log: p.log,
+	}, engine, operators)
+	return err
+}
+
+func (p *process) healthRoutes(r gin.IRouter, details bool) {
+	r.GET("/healthz", p.health.Alive)
+	r.GET("/readyz", p.health.Ready(details))
+}
+
+// run starts what runs in the background, serves until ctx ends, and stops everything in order.
+// ready, if not nil, is called when requests are served.
+func (p *process) run(ctx context.Context, ready func(addr string) error) error {
+	p.ring.Start()
+	defer p.ring.Stop()
+	if err := p.redis.Start(ctx); err != nil {
+		return err
+	}
+	defer p.redis.Stop()
+	if err := p.guard.Start(ctx); err != nil {
+		return err
+	}
+	defer p.guard.Stop()
+	if err := p.server.Start(ctx); err != nil {
+		return err
+	}
+	var err error
+	if ready != nil {
+		err = ready(p.server.Addr())
+	}
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-p.server.Failed():
+		}
+	}
+	p.log.InfoContext(ctx, "stopping")
+	p.health.Leave()
+	if serr := p.server.Stop(context.WithoutCancel(ctx)); serr != nil && err == nil {
+		err = serr
+	}
+	return err
+}
+
+// hurry hands what Redis delivers to the guard, and drops disabled clients from the cache of clients
+// on the way.
+type hurry struct{ p *process }
+
+// Follow implements guard.Hurry.
+func (h hurry) Follow(ctx context.Context, deliver func(storage.Event)) error {
+	return h.p.redis.Follow(ctx, func(e storage.Event) {
+		if e.Subject == storage.SubjectClient && h.p.clients != nil {
+			h.p.clients.Forget(storage.ClientID(e.Key))
+		}
+		deliver(e)
+	})
+}
+
+// observe writes who called into the access record.
+func observe(ctx context.Context, who *guard.Principal, refusal *guard.Refusal) {
+	r := serve.RecordOf(ctx)
+	if who != nil {
+		r.Client, r.Subject, r.Session = string(who.Client), string(who.User), string(who.Session)
+		r.Product, r.Terminal = who.Product, string(who.Terminal)
+	}
+	if refusal != nil {
+		if r.Reason = string(refusal.Reason()); r.Reason == "" {
+			r.Reason = string(refusal.Code)
+		}
+	}
+}
+
+func redisConfig(cfg configs.Config, metrics prometheus.Registerer) redisstore.Config {
+	return redisstore.Config{URL: cfg.Redis.URL, Prefix: cfg.Redis.Prefix, LockTTL: cfg.Wallet.Lock.TTL, Metrics: metrics}
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/tallystick/tallystick/authserver/admin"
+	"github.com/tallystick/tallystick/authserver/audit"
+	"github.com/tallystick/tallystick/authserver/client"
+	"github.com/tallystick/tallystick/authserver/password"
+	"github.com/tallystick/tallystick/authserver/product"
+	"github.com/tallystick/tallystick/authserver/session"
+	"github.com/tallystick/tallystick/cmd/internal/devstack"
+	"github.com/tallystick/tallystick/configs"
+	"github.com/tallystick/tallystick/keys"
+	"github.com/tallystick/tallystick/keys/secret"
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/mysql"
+	"github.com/tallystick/tallystick/storage/redisstore"
+	"github.com/tallystick/tallystick/storage/sqlite"
+	"github.com/tallystick/tallystick/storage/sqlstore"
+)
+
+// config loads what describes the target.
+func (t target) config() (configs.Config, error) {
+	if t.configFile != "" {
+		return configs.Load(t.configFile, os.Environ())
+	}
+	key, err := devstack.EncryptionKey(t.dataDir)
+	if err != nil {
+		return configs.Config{}, err
+	}
+	return devstack.Config("127.0.0.1:0", key), nil
+}
+
+// openStore opens the database of a configuration; path is the SQLite file of an embedded one.
+func openStore(ctx context.Context, cfg configs.Config, path string) (*sqlstore.DB, error) {
+	if cfg.Embedded {
+		return sqlite.Open(ctx, sqlite.Config{Path: path})
+	}
+	return mysql.Open(ctx, mysqlConfig(cfg))
+}
+
+// openKit opens what the commands of an operator need. The function that it returns closes it.
+func openKit(ctx context.Context, t target) (*kit, func(), error) {
+	cfg, err := t.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	var path string
+	if cfg.Embedded {
+		path = devstack.DatabasePath(t.dataDir)
+	}
+	store, err := openStore(ctx, cfg, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers := []func(){func() { _ = store.Close() }}
+	closeAll := func() {
+		for i := len(closers) - 1; i >= 0; i-- {
+			closers[i]()
+		}
+	}
+	var announcer storage.Announcer
+	if !cfg.Embedded {
+		redis, err := redisstore.Open(ctx, redisConfig(cfg, nil))
+		if err == nil {
+			err = redis.Start(ctx)
+		}
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		closers = append(closers, func() { _ = redis.Close() })
+		announcer = redis
+	}
+	k, err := newKit(ctx, cfg, store, announcer, slog.New(slog.DiscardHandler))
+	if err != nil {
+		closeAll()
+		return nil, nil, err
+	}
+	return k, closeAll, nil
+}
+
+// newKit builds the services of an operator over a store.
+func newKit(ctx context.Context, cfg configs.Config, store *sqlstore.DB, announcer storage.Announcer, log *slog.Logger) (*kit, error) {
+	ring, err := openRing(ctx, cfg, store, log)
+	if err != nil {
+		return nil, err
+	}
+	trail, err := audit.New(audit.Config{Store: store, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	book, err := session.New(session.Config{Sessions: store, Refreshes: store, Announcer: announcer, Trail: trail})
+	if err != nil {
+		return nil, err
+	}
+	passwords, err := password.New(passwordConfig(cfg.Password, store))
+	if err != nil {
+		return nil, err
+	}
+	users, err := admin.New(admin.Config{Users: store, Sessions: book, Passwords: passwords, Trail: trail, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	secretKey, err := derive(cfg, purposeClientSecrets)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := product.New(productConfig(cfg))
+	if err != nil {
+		return nil, err
+	}
+	clients, err := client.NewManager(client.ManagerConfig{
+		Store: store, SecretKey: secretKey, Passwords: passwords, Products: rules.Products(), LongestAccess: longestAccess(cfg),
+		Ended: func(ctx context.Context, events []storage.Event) {
+			if announcer != nil {
+				announcer.Announce(ctx, events)
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &kit{Config: cfg, Store: store, Users: users, Clients: clients, Ring: ring}, nil
+}
+
+// The purposes for which keys are derived from the encryption key. Changing one invalidates what was
+// made with it.
+const (
+	purposeClientSecrets = "tallystick client secrets"
+	purposeRefreshChain  = "tallystick refresh chain"
+)
+
+const derivedLength = 32
+
+func derive(cfg configs.Config, purpose string) ([]byte, error) {
+	return keys.Derive(cfg.Keys.EncryptionKey, purpose, derivedLength)
+}
+
+func openRing(ctx context.Context, cfg configs.Config, store storage.Keys, log *slog.Logger) (*keys.Ring, error) {
+	return keys.Open(ctx, keys.Config{
+		Store: keyStore{store}, EncryptionKey: cfg.Keys.EncryptionKey, Algorithm: cfg.Keys.Algorithm, Publish: cfg.Keys.Publish,
+		Keep: longestToken(cfg), Log: log,
+	})
+}
+
+// keyStore lets the key ring keep its records in the store.
+type keyStore struct{ storage.Keys }
+
+// ListKeys implements keys.Store.
+func (s keyStore) ListKeys(ctx context.Context) ([]keys.Record, error) {
+	stored, err := s.Keys.ListKeys(ctx)
+	records := make([]keys.Record, len(stored))
+	for i, k := range stored {
+		records[i] = keys.Record(k)
+	}
+	return records, err
+}
+
+// AddKey implements keys.Store.
+func (s keyStore) AddKey(ctx context.Context, r keys.Record, after string) error {
+	err := s.Keys.AddKey(ctx, storage.Key(r), after)
+	if errors.Is(err, storage.ErrStale) {
+		return errors.Join(keys.ErrStale, err)
+	}
+	return err
+}
+
+// longestAccess is the longest life of an access token, longestToken that of any token.
+func longestAccess(cfg configs.Config) time.Duration {
+	longest := cfg.Tokens.ClientCredentialsTTL
+	for _, p := range cfg.Products {
+		for _, t := range p.Terminals {
+			longest = max(longest, t.AccessTTL)
+		}
+	}
+	return longest
+}
+
+func longestToken(cfg configs.Config) time.Duration {
+	longest := longestAccess(cfg)
+	for _, p := range cfg.Products {
+		for _, t := range p.Terminals {
+			longest = max(longest, t.SessionTTL)
+		}
+	}
+	return longest
+}
+
+func productConfig(cfg configs.Config) product.Config {
+	products := make(product.Config, len(cfg.Products))
+	for name, p := range cfg.Products {
+		products[name] = make(map[storage.Terminal]product.Setting, len(p.Terminals))
+		for terminal, t := range p.Terminals {
+			products[name][storage.Terminal(terminal)] = product.Setting{
+				Mode: storage.Mode(t.Mode), AccessTTL: t.AccessTTL, SessionTTL: t.SessionTTL, IdleTTL: t.IdleTTL, MaxSessions: t.MaxSessions,
+			}
+		}
+	}
+	return products
+}
+
+func passwordConfig(c configs.Password, users storage.Users) password.Config {
+	legacy := make(map[string]secret.Text, len(c.HMACKeys))
+	for id, k := range c.HMACKeys {
+		legacy[id] = k.Secret
+	}
+	return password.Config{
+		Users: users, Memory: uint32(c.MemoryKiB), Time: uint32(c.Time), Threads: uint8(c.Threads),
+		Workers: c.Workers, Queue: c.Queue, Wait: c.Wait, MinLength: c.MinLength, Keys: legacy,
+	}
+}
