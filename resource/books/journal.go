@@ -34,7 +34,7 @@ func checkJournal(r *Report, j storage.Journal, entries []storage.Entry) {
 			r.fault(at, "no entry on %s", w.Account)
 			continue
 		}
-		got := entries[i]
+		got, at := entries[i], at
 		at.Account, at.Sequence = got.Account, got.Sequence
 		got.Sequence, got.BalanceAfter = 0, 0
 		if !got.CreatedAt.Equal(w.CreatedAt) {
