@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/tallystick/tallystick/storage"
@@ -53,6 +54,8 @@ type DB struct {
 	d Dialect
 	w *sql.DB // transactions that write
 	r *sql.DB // everything else; may be the same
+
+	closed atomic.Bool // what a closed pool says has no type and no number
 }
 
 // New builds a DB over open pools, which the caller closes. The schema must be up to date.
@@ -60,6 +63,7 @@ func New(d Dialect, write, read *sql.DB) *DB { return &DB{d: d, w: write, r: rea
 
 // Close closes the pools.
 func (db *DB) Close() error {
+	db.closed.Store(true)
 	err := db.w.Close()
 	if db.r != db.w {
 		err = errors.Join(err, db.r.Close())
@@ -124,6 +128,8 @@ func (db *DB) fault(what string, err error) error {
 		return fmt.Errorf("%s: %w", what, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w", what, errors.Join(storage.ErrUnavailable, err))
+	case db.closed.Load():
+		return fmt.Errorf("%s: the store is closed: %w", what, errors.Join(storage.ErrUnavailable, err))
 	}
 	switch db.d.Classify(err) {
 	case FaultDuplicate:
