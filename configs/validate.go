@@ -18,18 +18,21 @@ import (
 // SealingKeyLength is the length of the key that seals private keys: AES-256.
 const SealingKeyLength = 32
 
-// sealingKey says that s is the base64, of either alphabet and padded or not, of a key of that length.
-// What is done with it is for package keys to say.
-func sealingKey(s string) bool {
+var errSealingKey = fmt.Errorf("is not the base64 of %d bytes; make one with: openssl rand -base64 %[1]d", SealingKeyLength)
+
+// SealingKey returns the key that seals private keys: the encryption key out of its base64, of either
+// alphabet and padded or not. The error does not quote it.
+func (k Keys) SealingKey() ([]byte, error) {
+	s := k.EncryptionKey.Reveal()
 	if strings.ContainsAny(s, "\r\n") {
-		return false // the decoder would pass over them
+		return nil, errSealingKey // the decoders would pass over them
 	}
 	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
 		if b, err := encoding.Strict().DecodeString(s); err == nil && len(b) == SealingKeyLength {
-			return true
+			return b, nil
 		}
 	}
-	return false
+	return nil, errSealingKey
 }
 
 // Validate returns all that is wrong as [Faults], each naming its key, or nil.
@@ -161,8 +164,8 @@ func (c *Config) checkKeys(f *Faults) {
 	oneOf(f, "keys.algorithm", c.Keys.Algorithm, "EdDSA", "ES256", "RS256")
 	if c.Keys.EncryptionKey.Empty() {
 		f.add("", "keys.encryption_key", "is missing; set it or keys.encryption_key_file; make one with: openssl rand -base64 32")
-	} else if !sealingKey(c.Keys.EncryptionKey.Reveal()) {
-		f.add("", "keys.encryption_key", "is not the base64 of %d bytes; make one with: openssl rand -base64 %[1]d", SealingKeyLength)
+	} else if _, err := c.Keys.SealingKey(); err != nil {
+		f.add("", "keys.encryption_key", "%s", err)
 	}
 	spanBetween(f, "keys.publish", c.Keys.Publish, 5*time.Second, 30*day) // a ring is read every 5 seconds
 	spanBetween(f, "tokens.client_credentials_ttl", c.Tokens.ClientCredentialsTTL, time.Second, day)

@@ -17,7 +17,7 @@ func WithOutput(c *cobra.Command) *cobra.Command {
 	c.Flags().StringP(outputFlag, "o", "text", "text or json")
 	next := c.PreRunE
 	c.PreRunE = func(c *cobra.Command, args []string) error {
-		if err := OneOf(outputFlag, c.Flag(outputFlag).Value.String(), "text", "json"); err != nil {
+		if err := OneOf("--"+outputFlag, c.Flag(outputFlag).Value.String(), "text", "json"); err != nil {
 			return err
 		}
 		if next == nil {

@@ -122,14 +122,15 @@ func Args(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// OneOf gives a [UsageError] unless the value of a flag is among those allowed.
-func OneOf(flag, value string, allowed ...string) error {
+// OneOf gives a [UsageError] unless the value is among those allowed. name is what the user calls it:
+// --role.
+func OneOf(name, value string, allowed ...string) error {
 	for _, a := range allowed {
 		if value == a {
 			return nil
 		}
 	}
-	return Usagef("--%s: %q is not one of %s%s", flag, value, strings.Join(allowed, ", "), didYouMean(value, allowed, ""))
+	return Usagef("%s: %q is not one of %s%s", name, value, strings.Join(allowed, ", "), didYouMean(value, allowed, ""))
 }
 
 // didYouMean returns "; did you mean PREFIXNAME?" for the nearest name, or "" if none is near.
