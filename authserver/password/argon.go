@@ -105,7 +105,10 @@ func parseArgon2(s string) (hash, error) {
 	if err := sized("salt", h.salt, 8, 64); err != nil {
 		return nil, err
 	}
-	return h, sized("hash", h.key, 16, 64)
+	if err := sized("hash", h.key, 16, 64); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // parseParameters reads "m=19456,t=2,p=1".

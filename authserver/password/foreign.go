@@ -118,7 +118,10 @@ func newPBKDF2(digest, iterations string, salt, key []byte) (hash, error) {
 		return nil, err
 	}
 	// A key longer than one digest would multiply the work.
-	return h, sized("hash", key, 16, h.digest().Size())
+	if err := sized("hash", key, 16, h.digest().Size()); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // digestHash is a salted digest, in one of three orders.
@@ -182,7 +185,10 @@ func parseDigest(s string) (hash, error) {
 			return nil, fmt.Errorf("%w: the salt is not hexadecimal", ErrFormat)
 		}
 	}
-	return h, sized("salt", h.salt, 0, maxSalt)
+	if err := sized("salt", h.salt, 0, maxSalt); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // keyedHash is HMAC-SHA1 of the password under a key that is not stored beside it.
