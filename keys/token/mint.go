@@ -2,7 +2,6 @@ package token
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"sync/atomic"
@@ -172,13 +171,38 @@ func appendOptional(b []byte, name, value string) []byte {
 	return appendText(append(b, name...), value)
 }
 
-// appendText writes a JSON text. Plain ones, which are nearly all, are copied.
+// appendText writes a JSON text in its shortest form, so that nothing that parses is too long to be
+// minted again. s is UTF-8.
 func appendText(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, _ := json.Marshal(s) //nolint:errcheck,errchkjson // a text is always JSON.
-			return append(b, quoted...)
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
 		}
+		b = appendEscape(append(b, s[from:i]...), c)
+		from = i + 1
 	}
-	return append(append(append(b, '"'), s...), '"')
+	return append(append(b, s[from:]...), '"')
+}
+
+// appendEscape writes a character that cannot stand in a JSON text by itself.
+func appendEscape(b []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(b, '\\', c)
+	case '\b':
+		return append(b, '\\', 'b')
+	case '\f':
+		return append(b, '\\', 'f')
+	case '\n':
+		return append(b, '\\', 'n')
+	case '\r':
+		return append(b, '\\', 'r')
+	case '\t':
+		return append(b, '\\', 't')
+	}
+	const digits = "0123456789abcdef"
+	return append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
 }

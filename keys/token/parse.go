@@ -165,6 +165,10 @@ func (p *Parser) key(raw, typ string) (keys.Verifier, error) {
 	if len(raw) > MaxToken {
 		return keys.Verifier{}, fmt.Errorf("%w: longer than %d bytes", ErrInvalid, MaxToken)
 	}
+	if strings.ContainsAny(raw, "\r\n") {
+		// The decoder skips line breaks, strict or not; a token has one spelling.
+		return keys.Verifier{}, fmt.Errorf("%w: line break", ErrInvalid)
+	}
 	segment, _, _ := strings.Cut(raw, ".")
 	decoded, err := base64.RawURLEncoding.Strict().DecodeString(segment)
 	if err != nil {
