@@ -84,13 +84,13 @@ func keysApart(t *testing.T, d *desk) {
 	}
 }
 
-const callers = 50
+const keyCallers = 50
 
 // racingKey lets many callers post one request, each as a retry would: with a journal of its own.
 func racingKey(t *testing.T, d *desk) {
 	tom, amy := d.wallet(t, 100), d.wallet(t, 0)
 	p := d.transfer(tom, amy, 70)
-	out := contest(t, callers, func(int) (storage.Posted, error) { return d.Post(t.Context(), d.again(p)) })
+	out := contest(t, keyCallers, func(int) (storage.Posted, error) { return d.Post(t.Context(), d.again(p)) })
 	oneAnswer(t, out)
 	if out[0].Answer.Code != "" {
 		t.Errorf("answer %+v to a transfer that can be paid", out[0].Answer)
@@ -103,7 +103,7 @@ func racingKey(t *testing.T, d *desk) {
 func racingRefusal(t *testing.T, d *desk) {
 	tom, amy := d.wallet(t, 100), d.wallet(t, 0)
 	p := d.transfer(tom, amy, 101)
-	out := contest(t, callers, func(int) (storage.Posted, error) { return d.Post(t.Context(), d.again(p)) })
+	out := contest(t, keyCallers, func(int) (storage.Posted, error) { return d.Post(t.Context(), d.again(p)) })
 	oneAnswer(t, out)
 	if out[0].Answer.Code != codeInsufficient {
 		t.Errorf("answer %+v to what cannot be paid", out[0].Answer)
