@@ -1,0 +1,52 @@
+package mysql_test
+
+import (
+	"database/sql"
+	"testing"
+
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/storagetest"
+	"github.com/tallystick/tallystick/storage/storagetest/engine"
+)
+
+func open(t *testing.T) storagetest.Store {
+	t.Helper()
+	return engine.MySQL(t).Open(t)
+}
+
+func TestUsers(t *testing.T)     { t.Parallel(); storagetest.Users(t, open) }
+func TestClients(t *testing.T)   { t.Parallel(); storagetest.Clients(t, open) }
+func TestSessions(t *testing.T)  { t.Parallel(); storagetest.Sessions(t, open) }
+func TestRefreshes(t *testing.T) { t.Parallel(); storagetest.Refreshes(t, open) }
+func TestKeys(t *testing.T)      { t.Parallel(); storagetest.Keys(t, open) }
+func TestAudit(t *testing.T)     { t.Parallel(); storagetest.Audit(t, open) }
+
+func TestFeed(t *testing.T) {
+	t.Parallel()
+	storagetest.Feed(t, func(t *testing.T) (storagetest.Store, storagetest.SlowEnd) {
+		e := engine.MySQL(t)
+		return e.Open(t), slowEnd(e.Raw(t))
+	})
+}
+
+// slowEnd writes events in transactions of their own.
+func slowEnd(db *sql.DB) storagetest.SlowEnd {
+	return func(t *testing.T, e storage.Event) (commit func()) {
+		t.Helper()
+		tx, err := db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = tx.ExecContext(t.Context(), "INSERT INTO session_events (event_id, number, subject, subject_key, user_id, product, terminal, "+
+			"ended_at, end_reason, end_actor, until_at) VALUES (?, 0, ?, ?, '', '', '', ?, ?, ?, ?)",
+			string(e.ID), string(e.Subject), e.Key, e.End.At.UnixMicro(), string(e.End.Reason), e.End.Actor, e.Until.UnixMicro())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,25 @@
+package sqlite_test
+
+import (
+	"testing"
+
+	"github.com/tallystick/tallystick/storage/storagetest"
+	"github.com/tallystick/tallystick/storage/storagetest/engine"
+)
+
+func open(t *testing.T) storagetest.Store {
+	t.Helper()
+	return engine.SQLite(t).Open(t)
+}
+
+func TestUsers(t *testing.T)     { t.Parallel(); storagetest.Users(t, open) }
+func TestClients(t *testing.T)   { t.Parallel(); storagetest.Clients(t, open) }
+func TestSessions(t *testing.T)  { t.Parallel(); storagetest.Sessions(t, open) }
+func TestRefreshes(t *testing.T) { t.Parallel(); storagetest.Refreshes(t, open) }
+func TestKeys(t *testing.T)      { t.Parallel(); storagetest.Keys(t, open) }
+func TestAudit(t *testing.T)     { t.Parallel(); storagetest.Audit(t, open) }
+
+func TestFeed(t *testing.T) {
+	t.Parallel()
+	storagetest.Feed(t, func(t *testing.T) (storagetest.Store, storagetest.SlowEnd) { return open(t), nil })
+}
