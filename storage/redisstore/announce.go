@@ -115,7 +115,11 @@ func (s *Store) send(ctx context.Context, events []storage.Event) {
 		pipe.XAdd(ctx, &redis.XAddArgs{Stream: key, MaxLen: streamLength, Approx: true, Values: []any{field, body}})
 	}
 	pipe.Expire(ctx, key, streamTTL)
-	if _, err := pipe.Exec(ctx); err != nil {
+	err := s.breaker.run(func() error {
+		_, err := pipe.Exec(ctx)
+		return err
+	})
+	if err != nil {
 		s.metrics.dropped.WithLabelValues("redis_away").Add(float64(len(events)))
 		s.log.DebugContext(ctx, "announcements dropped", "events", len(events), "err", err)
 		return

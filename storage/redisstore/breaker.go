@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"sync"
 	"time"
 
@@ -29,8 +28,9 @@ var errBroken = errors.New("redis was away a moment ago")
 //	   └──────────── it succeeds ────────────────┼─────────────────────┘            │
 //	                                             └──────────── it fails ────────────┘
 //
-// It is a hook of the client, so that no command can forget it. Followers have a client without it:
-// they wait by themselves.
+// It is no hook of the client: go-redis sends what a new connection begins with through the same
+// hooks, and an open breaker would refuse its own probe. Followers do without it and wait by
+// themselves.
 type breaker struct {
 	log *slog.Logger
 
@@ -95,35 +95,41 @@ func away(err error) bool {
 	return !answered
 }
 
-// DialHook implements redis.Hook.
-func (b *breaker) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+// run runs f, which sends one command or one pipeline, unless it is no use.
+func (b *breaker) run(f func() error) error {
+	if !b.allow() {
+		return errBroken
+	}
+	err := f()
+	b.report(err)
+	return err
 }
 
-// ProcessHook implements redis.Hook.
-func (b *breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if !b.allow() {
-			cmd.SetErr(errBroken)
-			return errBroken
-		}
-		err := next(ctx, cmd)
-		b.report(err)
-		return err
-	}
+// scripts is how redislock sees Redis: each of its commands by itself passes the breaker, rather
+// than a wait for a lock, which may consist of many.
+type scripts struct {
+	redis.Scripter
+	breaker *breaker
 }
 
-// ProcessPipelineHook implements redis.Hook.
-func (b *breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if !b.allow() {
-			for _, cmd := range cmds {
-				cmd.SetErr(errBroken)
-			}
-			return errBroken
-		}
-		err := next(ctx, cmds)
-		b.report(err)
-		return err
+// Eval implements redis.Scripter.
+func (s *scripts) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	return s.run(func() *redis.Cmd { return s.Scripter.Eval(ctx, script, keys, args...) })
+}
+
+// EvalSha implements redis.Scripter.
+func (s *scripts) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	return s.run(func() *redis.Cmd { return s.Scripter.EvalSha(ctx, sha, keys, args...) })
+}
+
+func (s *scripts) run(f func() *redis.Cmd) *redis.Cmd {
+	var answer *redis.Cmd
+	err := s.breaker.run(func() error {
+		answer = f()
+		return answer.Err()
+	})
+	if answer == nil {
+		return redis.NewCmdResult(nil, err)
 	}
+	return answer
 }

@@ -101,9 +101,8 @@ func Open(_ context.Context, c Config) (*Store, error) {
 		prefix: c.Prefix, log: c.Log, metrics: m, breaker: newBreaker(c.Log),
 		announced: make(chan storage.Event, maxAnnounced), stopping: make(chan struct{}),
 	}
-	s.client.AddHook(s.breaker)
 	s.queue = NewQueue(&locks{
-		client: redislock.New(s.client), key: s.lockKey, ttl: c.LockTTL, log: c.Log, metrics: m,
+		client: redislock.New(&scripts{s.client, s.breaker}), key: s.lockKey, ttl: c.LockTTL, log: c.Log, metrics: m,
 	}, c.LockTTL)
 	if err := m.register(c.Metrics, s); err != nil {
 		return nil, errors.Join(err, s.client.Close())
@@ -113,6 +112,7 @@ func Open(_ context.Context, c Config) (*Store, error) {
 
 // Ping says whether Redis answers.
 func (s *Store) Ping(ctx context.Context) error {
+	// Not through the breaker: the question is about now.
 	if err := s.client.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("ping redis: %w", errors.Join(storage.ErrUnavailable, err))
 	}
