@@ -20,7 +20,7 @@ const (
 	rereadEvery = 200 * time.Millisecond
 	// thumbprintLength is that of every identifier; others are unknown without asking the store.
 	thumbprintLength = 43
-	// addAttempts bounds how often the first key is tried for.
+	// addAttempts bounds how often a first key, or a replacement, is tried for.
 	addAttempts = 5
 	// maxPublished bounds the keys that are not retired, and so the JWKS.
 	maxPublished = 64

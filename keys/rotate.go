@@ -193,10 +193,28 @@ func (r *Ring) mayRetire(k Info, now time.Time) error {
 	return nil
 }
 
+// replace sees to it that another key signs than the one given. Where two operators do this at once, one
+// replacement is enough; where the other only made a next key, it is not, or the key before would sign
+// again.
+func (r *Ring) replace(ctx context.Context, id string) error {
+	for range addAttempts {
+		if e, ok := r.now.Load().signing(r.config.Now()); ok && e.record.ID != id {
+			return nil
+		}
+		_, err := r.add(ctx, 0)
+		if err == nil || !errors.Is(err, ErrStale) {
+			return err
+		}
+		if err := r.read(ctx); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w, %d times", ErrStale, addAttempts)
+}
+
 func (r *Ring) retire(ctx context.Context, k Info) error {
 	if k.State == Signing {
-		// Two operators may do this at once; one replacement is enough.
-		if _, err := r.add(ctx, 0); err != nil && !errors.Is(err, ErrStale) {
+		if err := r.replace(ctx, k.ID); err != nil {
 			return fmt.Errorf("replace %s: %w", k.ID, err)
 		}
 	}

@@ -293,3 +293,50 @@ func TestRotationTellsOfAStoreThatFails(t *testing.T) {
 		t.Errorf("the ring lost its key: %s", got)
 	}
 }
+
+// overtaken is a store in which somebody else adds a key just before the first call of AddKey.
+type overtaken struct {
+	*table
+	once  sync.Once
+	other func()
+}
+
+func (o *overtaken) AddKey(ctx context.Context, r keys.Record, after string) error {
+	o.once.Do(o.other)
+	return o.table.AddKey(ctx, r, after)
+}
+
+func TestForcedRetirementWhileAnotherRotates(t *testing.T) {
+	t.Parallel()
+	for name, rotate := range map[string]func(*keys.Ring) (keys.Info, error){
+		"for later": func(r *keys.Ring) (keys.Info, error) { return r.Rotate(t.Context()) },
+		"at once":   func(r *keys.Ring) (keys.Info, error) { return r.RotateNow(t.Context()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, s := newClock(), &table{}
+			other := open(t, config(s, c))
+			first := signing(t, other, c)
+			c.Turn(time.Minute)
+			second, err := other.RotateNow(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Turn(time.Minute)
+			r := open(t, config(&overtaken{table: s, other: func() {
+				if _, err := rotate(other); err != nil {
+					t.Error(err)
+				}
+			}}, c))
+			if err := r.Retire(t.Context(), second.ID, true); err != nil {
+				t.Fatal(err)
+			}
+			if got := signing(t, r, c); got == first || got == second.ID {
+				t.Errorf("a key signs again that had stopped")
+			}
+			if got := states(t, r)[second.ID]; got != keys.Retired {
+				t.Errorf("the key is %s", got)
+			}
+		})
+	}
+}

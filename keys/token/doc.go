@@ -35,5 +35,15 @@
 // where another parser takes the first: two readings of one token is how checks are passed by.
 // Signing, verifying and the checks of claims are those of golang-jwt, all turned on; ours come on top.
 //
+// Cost. Minting and parsing are little more than their signature; the floor is the bare signature over the
+// same bytes in the same run, on two shared cores:
+//
+//	             floor     minted         by golang-jwt's maps    floor     parsed
+//	    EdDSA    27 µs     29 µs (1.09)   39 µs (1.39)            53 µs     65 µs (1.22)
+//	    ES256    34 µs     35 µs (1.04)                          100 µs    116 µs (1.16)
+//	    RS256   971 µs    978 µs (1.01)                           33 µs     44 µs (1.35)
+//
+//	go test ./keys/token -run - -bench .
+//
 // aud is a text if it is one audience and a list if it is several (RFC 7519 §4.1.3).
 package token

@@ -38,7 +38,7 @@ func TestWireShape(t *testing.T) {
 	machine.Session, machine.Product, machine.Terminal, machine.Version, machine.Scope = "", "", "", 0, ""
 	machine.Audience = []string{"a", "b"}
 	odd := machine
-	odd.Subject, odd.Audience, odd.Client = `q"uo\te`, []string{"x"}, "kønig\n<&>\x01\t"
+	odd.Subject, odd.Audience, odd.Client = `q"uo\te`, []string{"x"}, "kønig\n<&>\x01\t\b\f\r"
 	for name, c := range map[string]struct {
 		mint            func() (string, error)
 		header, payload string
@@ -60,7 +60,7 @@ func TestWireShape(t *testing.T) {
 			func() (string, error) { return m.Access(odd, "key-1") },
 			`{"alg":"EdDSA","typ":"at+jwt","kid":"key-1"}`,
 			`{"iss":"https://auth.example.com","sub":"q\"uo\\te","aud":"x","exp":1795176900,"iat":1795176000,` +
-				`"jti":"01jd4w","client_id":"kønig\n<&>\u0001\t"}`,
+				`"jti":"01jd4w","client_id":"kønig\n<&>\u0001\t\b\f\r"}`,
 		},
 		"a refresh token": {
 			func() (string, error) { return m.Refresh(refresh(), "key-1") },
