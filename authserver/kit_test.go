@@ -92,11 +92,15 @@ func (s ringStore) RetireKey(ctx context.Context, id string, at time.Time) error
 
 // announcer remembers what was announced.
 type announcer struct {
-	mu     sync.Mutex
-	events []storage.Event
+	mu      sync.Mutex
+	events  []storage.Event
+	context func(context.Context) // called with each announcement's, when set
 }
 
-func (a *announcer) Announce(_ context.Context, events []storage.Event) {
+func (a *announcer) Announce(ctx context.Context, events []storage.Event) {
+	if a.context != nil {
+		a.context(ctx)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.events = append(a.events, events...)
