@@ -220,24 +220,25 @@ func superseded(a answer) error {
 	return nil
 }
 
-// refusedSoon waits, no longer than the bound, until a local check refuses the token.
+// refusedSoon waits until a local check refuses the token. A request that begins later than the bound
+// after the end must not pass.
 func (p *player) refusedSoon(ctx context.Context, access, reason string) error {
-	start := time.Now()
+	ended := time.Now()
 	for {
+		began := time.Since(ended)
 		a, err := p.get(ctx, "/v1/wallet", access)
 		if err != nil {
 			return err
 		}
-		took := time.Since(start)
 		if a.Status == http.StatusUnauthorized {
 			if a.text("reason") != reason {
 				return fmt.Errorf("expected reason %s, got %s", reason, a.Body)
 			}
-			p.proves("a local check refuses it %s after the answer that ended it", took.Round(100*time.Microsecond))
+			p.proves("a local check refuses it %s after the answer that ended it", time.Since(ended).Round(100*time.Microsecond))
 			return nil
 		}
-		if took > bound {
-			return fmt.Errorf("still accepted %s after it ended: %d", took, a.Status)
+		if began > bound {
+			return fmt.Errorf("a request that began %s after the session ended was answered with %d", began, a.Status)
 		}
 	}
 }
