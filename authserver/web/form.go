@@ -23,6 +23,9 @@ const (
 	MaxValue      = 16 << 10
 )
 
+// firstRead is the first buffer for a body that does not announce its length.
+const firstRead = 512
+
 const contentForm = "application/x-www-form-urlencoded"
 
 // Form is a form of a request, checked: each parameter at most once. One without a value counts as
@@ -102,18 +105,25 @@ func readBody(r *http.Request) (string, error) {
 	if r.ContentLength > MaxBody {
 		return "", tooLarge(nil)
 	}
-	var b strings.Builder
-	if r.ContentLength > 0 {
-		b.Grow(int(r.ContentLength))
+	// One byte more than announced, so that the end is seen without growing.
+	b := make([]byte, 0, max(r.ContentLength+1, firstRead))
+	for {
+		n, err := r.Body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case len(b) > MaxBody:
+			return "", tooLarge(nil)
+		case errors.Is(err, io.EOF):
+			return string(b), nil
+		case err != nil:
+			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				return "", tooLarge(err)
+			}
+			return "", oauth.Wrap(oauth.InvalidRequest, "the body ended too early", err)
+		case len(b) == cap(b):
+			b = slices.Grow(b, min(len(b), MaxBody+1-len(b)))
+		}
 	}
-	n, err := io.Copy(&b, io.LimitReader(r.Body, MaxBody+1))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || n > MaxBody {
-		return "", tooLarge(err)
-	}
-	if err != nil {
-		return "", oauth.Wrap(oauth.InvalidRequest, "the body ended too early", err)
-	}
-	return b.String(), nil
 }
 
 func parse(body string) (Form, error) {
