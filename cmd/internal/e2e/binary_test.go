@@ -282,6 +282,7 @@ products:
       api: {}
 wallet:
   currencies: [CNY]
+  lock: {ttl: 3s} # a killed process keeps its users' locks for so long
 log:
   level: info
 `, i.auth, i.auth, dsn, i.redis.addr, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))
