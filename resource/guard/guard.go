@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -39,7 +40,8 @@ const (
 // Tokens verifies access tokens. A [token.Parser] is one.
 type Tokens interface {
 	// Access returns the claims of a token that verifies; for one that is past its time and otherwise
-	// good, the claims together with [token.ErrExpired].
+	// good, the claims together with [token.ErrExpired]; [token.ErrInvalid] for any that is not good;
+	// another error when it cannot tell.
 	Access(raw string, now time.Time) (token.Access, error)
 }
 
@@ -220,21 +222,21 @@ func (g *Guard) check(ctx context.Context, raw string, strict bool) (*Principal,
 	now := g.now()
 	v, err := g.verify(raw, now)
 	switch {
-	case v == nil:
-		return nil, refuseInvalid(err)
+	case err == nil:
+		return &v.principal, g.standing(ctx, v, now, strict)
 	case errors.Is(err, token.ErrExpired):
 		return &v.principal, g.expired(ctx, v, now)
-	case err != nil:
+	case errors.Is(err, token.ErrInvalid):
 		return nil, refuseInvalid(err)
 	}
-	return &v.principal, g.standing(ctx, v, now, strict)
+	return nil, refuseUnavailable(err) // the key is not known, and cannot be asked for
 }
 
 // verify returns the claims of a token that verifies, and [token.ErrExpired] with them if it is past
-// its time.
+// its time. Any error but that one and [token.ErrInvalid] says that there is no telling.
 func (g *Guard) verify(raw string, now time.Time) (*verified, error) {
 	if len(raw) > maxToken {
-		return nil, errors.New("token too long")
+		return nil, fmt.Errorf("%w: longer than %d bytes", token.ErrInvalid, maxToken)
 	}
 	sum := sha256.Sum256([]byte(raw))
 	// A token past its time goes to the parser again: it alone knows what leeway there is.

@@ -199,7 +199,7 @@ func refuseHolder(description string) *Refusal {
 func refuseUnavailable(cause error) *Refusal {
 	return &Refusal{
 		Status: http.StatusServiceUnavailable, Code: TemporarilyUnavailable,
-		Description: "it cannot be told at present whether the session still stands; try again",
+		Description: "temporarily unavailable; try again",
 		RetryAfter:  time.Second, Cause: cause,
 	}
 }
