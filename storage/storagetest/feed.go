@@ -249,11 +249,15 @@ func feedSnapshotStops(w *world) {
 func feedThousand(w *world) {
 	const n = 1001
 	u := w.user("tom")
-	for i := range n {
-		o := NewOpening(u.ID, storage.Kickout, w.now())
-		o.Session.Product, o.Refresh = fmt.Sprint("p", i), nil
-		w.mustOpen(o)
-	}
+	errs := make([]error, n)
+	race(racers, func(r int) {
+		for i := r; i < n; i += racers {
+			o := NewOpening(u.ID, storage.Kickout, w.now())
+			o.Session.Product, o.Refresh = fmt.Sprint("p", i), nil
+			_, errs[i] = w.Open(w.ctx(), o)
+		}
+	})
+	w.ok(errors.Join(errs...))
 	w.same(len(w.live(u.ID)), 1000) // at most
 	events := w.mustEnd(storage.EndOrder{User: u.ID, Reason: storage.Banned, Now: w.now()})
 	w.same(len(events), n)

@@ -136,6 +136,15 @@ func (e Engine) open(ctx context.Context) (*sqlstore.DB, error) {
 	return sqlite.Open(ctx, sqlite.Config{Path: e.Path})
 }
 
+// TryOpen opens a store as [Engine.Open] does, and closes it again; it returns why that is refused.
+func (e Engine) TryOpen(ctx context.Context) error {
+	db, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	return db.Close()
+}
+
 // Migrate brings the schema up to date.
 func (e Engine) Migrate(ctx context.Context) ([]sqlstore.Applied, error) {
 	if e.Name == "mysql" {

@@ -3,10 +3,14 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/sqlstore"
+	"github.com/tallystick/tallystick/storage/storagetest"
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
 )
 
@@ -69,5 +73,82 @@ func TestRacingMigrationsRunOnce(t *testing.T) {
 			}
 		}
 		e.Open(t)
+	})
+}
+
+func TestSchemasThatDoNotFitAreRefused(t *testing.T) {
+	t.Parallel()
+	empties(t, func(t *testing.T, e engine.Engine) {
+		if err := e.TryOpen(t.Context()); !errors.Is(err, sqlstore.ErrSchemaBehind) || !strings.Contains(err.Error(), "tallystick migrate up") {
+			t.Errorf("an empty database: %v", err)
+		}
+		before, err := e.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before.Current != 0 || before.Target == 0 || before.Migrations[0].Applied {
+			t.Errorf("an empty database has %+v", before)
+		}
+		if _, err := e.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := e.Migrate(t.Context()); err != nil || len(again) != 0 {
+			t.Errorf("a second run: %+v, %v", again, err)
+		}
+		after, err := e.Status(t.Context())
+		if err != nil || after.Current != after.Target || !after.Migrations[0].Applied {
+			t.Errorf("after migrating: %+v, %v", after, err)
+		}
+		if _, err := e.Raw(t).ExecContext(t.Context(), "INSERT INTO schema_versions (version_id, is_applied) VALUES (99999, 1)"); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.TryOpen(t.Context()); !errors.Is(err, sqlstore.ErrSchemaAhead) {
+			t.Errorf("a database of the future: %v", err)
+		}
+		if _, err := e.Migrate(t.Context()); !errors.Is(err, sqlstore.ErrSchemaAhead) {
+			t.Errorf("migrating a database of the future: %v", err)
+		}
+	})
+}
+
+// TestPromisesOutliveTheProcess closes the store and opens another, and finds what was promised.
+func TestPromisesOutliveTheProcess(t *testing.T) {
+	t.Parallel()
+	engine.Each(t, func(t *testing.T, e engine.Engine) {
+		clock := storagetest.NewClock()
+		before := e.Open(t)
+		u := storagetest.NewUser("tom", clock.Now())
+		if err := before.CreateUser(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+		first, err := before.Open(t.Context(), storagetest.NewOpening(u.ID, storage.Kickout, clock.Now()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := before.Open(t.Context(), storagetest.NewOpening(u.ID, storage.Kickout, clock.Advance(time.Second)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rotated, _, err := before.Rotate(t.Context(), storagetest.NewRotation(second.Refresh.Hash, clock.Now()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := before.Close(); err != nil {
+			t.Fatal(err)
+		}
+
+		after := e.Open(t)
+		err = after.Check(t.Context(), storage.Bearer{Session: first.Session.ID}, clock.Now())
+		if end, ok := errors.AsType[*storage.EndedError](err); !ok || end.End.Reason != storage.Superseded {
+			t.Errorf("the superseded session: %v", err)
+		}
+		events, err := after.Tail(t.Context(), 0, 10)
+		if err != nil || len(events) != 1 {
+			t.Errorf("%d events, %v", len(events), err)
+		}
+		replayed, _, err := after.Rotate(t.Context(), storagetest.NewRotation(second.Refresh.Hash, clock.Advance(time.Second)))
+		if err != nil || !replayed.Replayed || replayed.Refresh != rotated.Refresh {
+			t.Errorf("the replay after a restart: %+v, %v", replayed, err)
+		}
 	})
 }

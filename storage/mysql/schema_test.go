@@ -1,0 +1,189 @@
+package mysql_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	driverpkg "github.com/go-sql-driver/mysql"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tallystick/tallystick/keys/secret"
+	"github.com/tallystick/tallystick/storage/mysql"
+	"github.com/tallystick/tallystick/storage/storagetest/engine"
+)
+
+func TestConnectionsHaveTheirRules(t *testing.T) {
+	t.Parallel()
+	db, err := mysql.Config{DSN: engine.EmptyMySQL(t).DSN}.Pool()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close() //nolint:errcheck // a test.
+	var isolation string
+	err = db.QueryRowContext(t.Context(), "SELECT @@tx_isolation").Scan(&isolation)
+	if e, ok := errors.AsType[*driverpkg.MySQLError](err); ok && e.Number == 1193 { // MySQL 8 calls it otherwise
+		err = db.QueryRowContext(t.Context(), "SELECT @@transaction_isolation").Scan(&isolation)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mode string
+	var wait int
+	if err := db.QueryRowContext(t.Context(), "SELECT @@sql_mode, @@innodb_lock_wait_timeout").Scan(&mode, &wait); err != nil {
+		t.Fatal(err)
+	}
+	if isolation != "READ-COMMITTED" || !strings.Contains(mode, "STRICT_TRANS_TABLES") || !strings.Contains(mode, "NO_ENGINE_SUBSTITUTION") || wait > 10 {
+		t.Errorf("isolation %s, mode %s, lock wait %d s", isolation, mode, wait)
+	}
+	execute(t, db, "CREATE TABLE probe (id INT PRIMARY KEY, v VARCHAR(2) NOT NULL)")
+	execute(t, db, "INSERT INTO probe (id, v) VALUES (1, 'a')")
+	result, err := db.ExecContext(t.Context(), "UPDATE probe SET v = 'a' WHERE id = ?", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := result.RowsAffected(); n != 1 || err != nil {
+		t.Errorf("an update that changes nothing found %d rows, %v", n, err)
+	}
+	if _, err := db.ExecContext(t.Context(), "INSERT INTO probe (id, v) VALUES (2, ?)", "abc"); err == nil {
+		t.Error("a value that does not fit was cut")
+	}
+}
+
+// TestMigrationCarriesOn cuts the first migration short after each of its statements, as a crash
+// does, and runs it again.
+func TestMigrationCarriesOn(t *testing.T) {
+	t.Parallel()
+	statements := upStatements(t)
+	want := columns(t, migrated(t))
+	for n := range len(statements) + 1 {
+		dsn := engine.EmptyMySQL(t).DSN
+		db := raw(t, dsn)
+		for _, s := range statements[:n] {
+			execute(t, db, s)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := mysql.Migrate(ctx, mysql.Config{DSN: dsn}); err != nil {
+			t.Fatalf("cut after %d statements: %v", n, err)
+		}
+		if diff := cmp.Diff(want, columns(t, dsn)); diff != "" {
+			t.Fatalf("cut after %d statements (-want +got):\n%s", n, diff)
+		}
+		var feeds int
+		if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM feed").Scan(&feeds); err != nil || feeds != 1 {
+			t.Fatalf("cut after %d statements: %d rows in feed, %v", n, feeds, err)
+		}
+	}
+}
+
+// TestMigrationMendsVersions: a host died between making the table of versions and its first row.
+func TestMigrationMendsVersions(t *testing.T) {
+	t.Parallel()
+	dsn := migrated(t)
+	db := raw(t, dsn)
+	execute(t, db, "DELETE FROM schema_versions")
+	applied, err := mysql.Migrate(t.Context(), mysql.Config{DSN: dsn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(applied) == 0 {
+		t.Error("nothing was applied again")
+	}
+	store, err := mysql.Open(t.Context(), mysql.Config{DSN: dsn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestIdentifiersAreBinary(t *testing.T) {
+	t.Parallel()
+	numbers := map[string]bool{"feed.feed_id": true, "schema_versions.version_id": true}
+	texts := map[string]bool{"sessions.device_id": true} // what a device calls itself; nothing is found by it
+	for _, c := range columns(t, migrated(t)) {
+		name, kind, _ := strings.Cut(c, " ")
+		if strings.HasSuffix(name, "_id") && !numbers[name] && !texts[name] && !strings.HasPrefix(kind, "varbinary") {
+			t.Errorf("%s is an identifier with a collation", c)
+		}
+	}
+}
+
+func migrated(t *testing.T) secret.Text {
+	t.Helper()
+	dsn := engine.EmptyMySQL(t).DSN
+	if _, err := mysql.Migrate(t.Context(), mysql.Config{DSN: dsn}); err != nil {
+		t.Fatal(err)
+	}
+	return dsn
+}
+
+func raw(t *testing.T, dsn secret.Text) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func execute(t *testing.T, db *sql.DB, statement string) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// upStatements splits the first migration as the migration library does: at lines that end in a
+// semicolon.
+func upStatements(t *testing.T) []string {
+	t.Helper()
+	b, err := os.ReadFile("migrations/00001_initial.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, up, _ := strings.Cut(string(b), "-- +goose Up\n")
+	up, _, _ = strings.Cut(up, "-- +goose Down")
+	var statements []string
+	for _, s := range strings.Split(up, ";\n") {
+		if strings.TrimSpace(s) != "" {
+			statements = append(statements, s)
+		}
+	}
+	if len(statements) < 10 {
+		t.Fatalf("found %d statements in the migration", len(statements))
+	}
+	return statements
+}
+
+// columns lists all columns of a database with their types, in a stable order.
+func columns(t *testing.T, dsn secret.Text) []string {
+	t.Helper()
+	rows, err := raw(t, dsn).QueryContext(t.Context(), "SELECT CONCAT(table_name, '.', column_name, ' ', column_type, ' ', is_nullable) "+
+		"FROM information_schema.columns WHERE table_schema = DATABASE()")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells.
+	var list []string
+	for rows.Next() {
+		var c string
+		if err := rows.Scan(&c); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, c)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(list)
+	return list
+}
