@@ -1,10 +1,13 @@
 // Package sqlstore keeps the durable contracts of package storage in SQL.
 //
 // It is written once, over the small [Dialect] that storage/mysql and storage/sqlite supply; they
-// also own the schema, the connection rules and the translation of error numbers. Statements are
-// plain text with ? placeholders, list their columns, read no clock, and rely on nothing that one of
-// MySQL 8, MariaDB 10.6+, TiDB and SQLite lacks: no AUTO_INCREMENT, gap locks, savepoints, stored
-// procedures, triggers, cascades or CHECK in what must hold.
+// also own the schema, the connection rules and the translation of error numbers. Rooms get a [DB]
+// from one of the two and know it by the contracts only; the suites in storagetest hold it to them.
+//
+// It refuses to be clever about what must hold: statements are plain constants with ? placeholders, list their
+// columns, read no clock, and rely on nothing that one of MySQL 8, MariaDB 10.6+, TiDB and SQLite
+// lacks: no AUTO_INCREMENT, gap locks, savepoints, stored procedures, triggers, cascades or CHECK. A
+// test finds them all, parses them as TiDB does and prepares them on each engine.
 //
 // # Transactions
 //
@@ -16,7 +19,32 @@
 //
 // so that what deadlocks is rare rather than usual.
 //
+// Rows of identities are locked by their primary key, one statement each. A statement over many keys may be run as
+// a scan, and a scan under lock waits for rows that are none of its business; so what has to be
+// locked is first found without a lock (while the lock on the slot or the user keeps it complete)
+// and then locked in the order of its keys. The one exception is by intent: the sessions of a user who
+// is being signed out, without a change of the account, may be joined by one more that began later.
+//
+// # Sessions
+//
+// [DB.Open] holds the user's row shared and the slot's row for itself. From this follow the promises
+// about races: sign-ins on a slot come one after the other; a ban or a change of password, which
+// wants the user's row for itself, comes before a sign-in, which then sees it, or after, and then ends
+// it. Whatever ends a session locks its row first, so the first reason stays, and writes the event
+// in the same transaction. Theft of a refresh token is found in a transaction that has to commit,
+// though its caller gets an error.
+//
+// A session ends in time at the earlier of its two limits, and so do all tokens of it that are made.
+// An ended session leaves an event unless it was past its time and so were all its access tokens: one
+// that idled away while an access token still passes at guards does leave one.
+//
 // # Design notes
+//
+// Numbers of the feed are given afterwards and not by the transaction that ends: a counter in there
+// would put all ends of the system in one queue, and a sequence would be visible out of order.
+//
+// Identifiers are VARBINARY in MySQL, because the binary collations that MySQL and MariaDB share
+// ignore trailing spaces; in SQLite, TEXT compares as bytes.
 //
 // Reads outside transactions use a pool of their own on SQLite, whose single writer would
 // otherwise be everybody's queue.

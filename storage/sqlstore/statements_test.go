@@ -1,0 +1,139 @@
+package sqlstore_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	tidb "github.com/pingcap/tidb/pkg/parser"
+	_ "github.com/pingcap/tidb/pkg/parser/test_driver"
+
+	"github.com/tallystick/tallystick/storage/storagetest/engine"
+)
+
+// forbidden are words that no statement may hold: the clock of the server, columns that are not
+// listed, and what one of the engines lacks.
+var forbidden = regexp.MustCompile(`(?i)\b(NOW|CURRENT_TIMESTAMP|UNIX_TIMESTAMP|SYSDATE)\b|SELECT \*|\bSAVEPOINT\b|AUTO_INCREMENT|RETURNING|OFFSET`)
+
+// repeated is a part of a statement that is written {part|separator}, once for each row; two rows here.
+var repeated = regexp.MustCompile(`\{([^|{}]*)\|([^|{}]*)\}`)
+
+// TestEveryStatement parses each statement of the package as MySQL and TiDB do, and prepares it on
+// the real schemas.
+func TestEveryStatement(t *testing.T) {
+	t.Parallel()
+	statements := collect(t)
+	if len(statements) < 40 {
+		t.Fatalf("found %d statements", len(statements))
+	}
+	for name, s := range statements {
+		if forbidden.MatchString(s) {
+			t.Errorf("%s holds what no statement may: %s", name, s)
+		}
+	}
+	t.Run("tidb", func(t *testing.T) {
+		t.Parallel()
+		p := tidb.New()
+		for name, s := range statements {
+			for _, s := range variants(s, " FOR UPDATE", " LOCK IN SHARE MODE") {
+				if _, _, err := p.Parse(s, "", ""); err != nil {
+					t.Errorf("%s: %v\n%s", name, err, s)
+				}
+			}
+		}
+	})
+	engine.Each(t, func(t *testing.T, e engine.Engine) {
+		db := e.Raw(t)
+		locks := map[string][]string{"mysql": {" FOR UPDATE", " LOCK IN SHARE MODE"}}[e.Name]
+		for name, s := range statements {
+			for _, s := range variants(s, locks...) {
+				prepared, err := db.PrepareContext(t.Context(), s)
+				if err != nil {
+					t.Errorf("%s: %v\n%s", name, err, s)
+					continue
+				}
+				if err := prepared.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+}
+
+// variants is a statement, and for a SELECT also what it is when it locks.
+func variants(s string, locks ...string) []string {
+	all := []string{s}
+	if strings.HasPrefix(s, "SELECT") && !strings.Contains(s, "COUNT(") {
+		for _, lock := range locks {
+			all = append(all, s+lock)
+		}
+	}
+	return all
+}
+
+// collect finds the constants of the package that are statements. One that ends in VALUES is
+// followed by rows when it runs, and gets one here; one that has no verb gets INSERT.
+func collect(t *testing.T) map[string]string {
+	t.Helper()
+	files := token.NewFileSet()
+	parsed, err := parser.ParseDir(files, ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]ast.Expr{}
+	for _, file := range parsed["sqlstore"].Files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if spec, ok := n.(*ast.ValueSpec); ok && len(spec.Names) == len(spec.Values) {
+				for i, name := range spec.Names {
+					values[name.Name] = spec.Values[i]
+				}
+			}
+			return true
+		})
+	}
+	statements := map[string]string{}
+	for name, expr := range values {
+		s, ok := fold(expr, values)
+		if !ok {
+			continue
+		}
+		if strings.HasPrefix(s, " slots (") {
+			s = "INSERT INTO" + s
+		}
+		if !regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE) `).MatchString(s) {
+			continue
+		}
+		if head, found := strings.CutSuffix(s, "VALUES "); found {
+			columns := strings.Count(head[strings.IndexByte(head, '('):], ",") + 1
+			s += "(" + strings.Repeat("?, ", columns-1) + "?)"
+		}
+		statements[name] = repeated.ReplaceAllString(s, "$1$2$1")
+	}
+	return statements
+}
+
+// fold evaluates an expression of string literals, constants and +.
+func fold(e ast.Expr, values map[string]ast.Expr) (string, bool) {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		if e.Kind != token.STRING {
+			return "", false
+		}
+		s, err := strconv.Unquote(e.Value)
+		return s, err == nil
+	case *ast.BinaryExpr:
+		left, ok1 := fold(e.X, values)
+		right, ok2 := fold(e.Y, values)
+		return left + right, e.Op == token.ADD && ok1 && ok2
+	case *ast.Ident:
+		if v, ok := values[e.Name]; ok {
+			return fold(v, values)
+		}
+	}
+	return "", false
+}
