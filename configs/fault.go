@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Fault is one thing wrong with a configuration.
@@ -15,7 +16,7 @@ type Fault struct {
 	Text string
 }
 
-// Error implements error. It is one line.
+// Error implements error. It is one line, and no name in it can drive a terminal.
 func (f Fault) Error() string {
 	s := f.Text
 	if f.Key != "" {
@@ -24,7 +25,12 @@ func (f Fault) Error() string {
 	if f.Where != "" {
 		s = f.Where + ": " + s
 	}
-	return s
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // Faults are all that is wrong with a configuration. As an error it has one line for each.
