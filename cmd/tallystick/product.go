@@ -80,17 +80,30 @@ func shownProducts(cfg configs.Config) (list []shownProduct, rows [][]string, er
 			}
 			idle, sessions := "", ""
 			if r.IdleTTL > 0 {
-				idle = r.IdleTTL.String()
+				idle = lasting(r.IdleTTL)
 			}
 			if r.Mode == storage.Concurrent {
 				t.MaxSessions, sessions = r.MaxSessions, fmt.Sprint(r.MaxSessions)
 			}
 			p.Terminals = append(p.Terminals, t)
-			rows = append(rows, []string{name, t.Terminal, t.Mode, r.AccessTTL.String(), r.SessionTTL.String(), idle, sessions})
+			rows = append(rows, []string{name, t.Terminal, t.Mode, lasting(r.AccessTTL), lasting(r.SessionTTL), idle, sessions})
 		}
 		list = append(list, p)
 	}
 	return list, rows, nil
+}
+
+// lasting prints a duration as one writes it in the configuration: 15m, 2d.
+func lasting(d time.Duration) string {
+	for _, unit := range []struct {
+		length time.Duration
+		letter string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}} {
+		if d >= unit.length && d%unit.length == 0 {
+			return fmt.Sprintf("%d%s", d/unit.length, unit.letter)
+		}
+	}
+	return d.String()
 }
 
 func productCheckCommand() *cobra.Command {

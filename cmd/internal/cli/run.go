@@ -83,6 +83,7 @@ func prepare(c *cobra.Command) {
 // group makes a command that only holds others answer a missing or unknown name.
 func group(c *cobra.Command) {
 	c.Args = cobra.ArbitraryArgs
+	c.FParseErrWhitelist.UnknownFlags = true // they belong to the command that was mistyped
 	c.RunE = func(c *cobra.Command, args []string) error {
 		names := make([]string, 0, len(c.Commands()))
 		for _, sub := range c.Commands() {
