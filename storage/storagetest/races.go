@@ -22,6 +22,7 @@ func raceCases() cases {
 		"concurrent sign-ins never exceed their limit":           raceConcurrent,
 		"a ban leaves nothing of a sign-in":                      raceBan,
 		"a password change leaves nothing of an older sign-in":   racePassword,
+		"of racing password changes one wins":                    racePasswords,
 		"a sign-in wins over a refresh":                          raceRefresh,
 		"ends that race write one event for each session":        raceEnds,
 		"first sign-ins on many slots of one user all come true": raceSlots,
@@ -132,6 +133,33 @@ func racePassword(w *world) {
 		}
 		w.same(len(w.live(u.ID)), 0)
 	}
+}
+
+func racePasswords(w *world) {
+	u := w.user("tom")
+	errs := make([]error, racers)
+	race(racers, func(i int) {
+		hash := storage.PasswordHash(fmt.Sprint("new ", i))
+		_, errs[i] = w.End(w.ctx(), storage.EndOrder{
+			User: u.ID, Reason: storage.PasswordChanged, Now: w.now(),
+			Account: &storage.AccountChange{Password: &hash, Credential: &u.Credential},
+		})
+	})
+	winner := ""
+	for i, err := range errs {
+		switch {
+		case err != nil:
+			w.is(err, storage.ErrStale)
+		case winner != "":
+			w.Errorf("caller %d and the one who set %s both changed the password", i, winner)
+		default:
+			winner = fmt.Sprint("new ", i)
+		}
+	}
+	got, err := w.User(w.ctx(), u.ID)
+	w.ok(err)
+	w.same(string(got.Password), winner)
+	w.same(got.Credential, u.Credential+1)
 }
 
 func raceRefresh(w *world) {
