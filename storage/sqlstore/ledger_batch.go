@@ -1,10 +1,12 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/money"
@@ -59,7 +61,21 @@ func sound(p *storage.Posting) error {
 	if p.Journal.ID == "" || p.Key.Key == "" || p.From == "" || p.To == "" {
 		return errors.New("a posting needs a journal, a key and two accounts")
 	}
+	j := &p.Journal
+	if !named(p.From, j.From, j.Amount.Currency) || !named(p.To, j.To, j.Amount.Currency) {
+		return fmt.Errorf("accounts %s and %s are not those of users %q and %q in %q", p.From, p.To, j.From, j.To, j.Amount.Currency)
+	}
 	return nil
+}
+
+// named says whether an account is called as those of its owner and currency are. One made under
+// another's name would be theirs for good.
+func named(id storage.AccountID, owner storage.UserID, currency money.Currency) bool {
+	_, user := strings.CutPrefix(string(id), "user/")
+	if owner != "" {
+		user = strings.HasPrefix(string(id), "user/"+string(owner)+"/")
+	}
+	return user == (owner != "") && strings.HasSuffix(string(id), "/"+string(currency))
 }
 
 // run does everything but the commit. Its error concerns all items.
@@ -92,11 +108,12 @@ func (it *item) missing(users map[storage.UserID]bool) bool {
 	return it.MustExist != "" && !users[it.MustExist]
 }
 
-// decide settles one posting against the accounts as those before it leave them.
+// decide settles one posting against the accounts as those before it leave them. An answer that cannot
+// be recorded is a fault of the caller, found before anything has moved.
 func (it *item) decide(s sheet, users map[storage.UserID]bool) {
-	err := storage.ErrNotFound
+	err := error(storage.ErrNotFound)
 	if !it.missing(users) {
-		it.entries, err = s.move(&it.Posting)
+		err = s.allows(&it.Posting)
 	}
 	switch {
 	case err == nil:
@@ -111,6 +128,12 @@ func (it *item) decide(s sheet, users map[storage.UserID]bool) {
 	default:
 		it.err = err
 	}
+	if it.err == nil && len(it.answer.Body) > maxAnswerBody {
+		it.err = fmt.Errorf("answer of %d bytes is longer than %d", len(it.answer.Body), maxAnswerBody)
+	}
+	if it.err == nil && err == nil {
+		it.entries = s.move(&it.Posting)
+	}
 }
 
 // sheet is the accounts of a batch, locked, as the postings decided so far leave them.
@@ -123,37 +146,38 @@ type line struct {
 	locked, moved, debits int64
 }
 
-// move takes a posting's amount from one account to the other, or neither. ErrStale for a fence that
-// has moved on; ErrInsufficient and money.ErrRange are refusals; anything else is a fault.
-func (s sheet) move(p *storage.Posting) ([]storage.Entry, error) {
+// allows says whether a posting's amount can be moved. ErrStale for a fence that has moved on;
+// ErrInsufficient and money.ErrRange are refusals; anything else is a fault.
+func (s sheet) allows(p *storage.Posting) error {
 	from, err := s.account(p.From, p.Journal.From, p.Journal.Amount.Currency)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	to, err := s.account(p.To, p.Journal.To, p.Journal.Amount.Currency)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	amount := p.Journal.Amount.Minor
 	switch {
 	case p.Fence != nil && *p.Fence != from.Fence:
-		return nil, fmt.Errorf("fence of %s is %d, not %d: %w", p.From, from.Fence, *p.Fence, storage.ErrStale)
+		return fmt.Errorf("fence of %s is %d, not %d: %w", p.From, from.Fence, *p.Fence, storage.ErrStale)
 	case from.User != "" && from.Available() < amount:
-		return nil, storage.ErrInsufficient
+		return storage.ErrInsufficient
 	}
-	left, err := money.Add(from.Balance, -amount)
-	if err != nil {
-		return nil, err
-	}
-	grown, err := money.Add(to.Balance, amount)
-	if err != nil {
-		return nil, err
-	}
+	_, under := money.Add(from.Balance, -amount)
+	_, over := money.Add(to.Balance, amount)
+	return cmp.Or(under, over)
+}
+
+// move moves a posting's amount, which the sheet allows, and returns the entries that say so.
+func (s sheet) move(p *storage.Posting) []storage.Entry {
+	from, to := s[p.From], s[p.To]
 	if from.User != "" {
 		from.Fence++
 		from.debits++
 	}
-	return []storage.Entry{from.enter(p, -amount, left, p.Journal.To), to.enter(p, amount, grown, p.Journal.From)}, nil
+	amount := p.Journal.Amount.Minor
+	return []storage.Entry{from.enter(p, -amount, p.Journal.To), to.enter(p, amount, p.Journal.From)}
 }
 
 // account finds a line, and refuses one that is not what the journal says of it: an amount of one
@@ -170,12 +194,12 @@ func (s sheet) account(id storage.AccountID, owner storage.UserID, currency mone
 }
 
 // enter moves the line and returns the entry that says so.
-func (l *line) enter(p *storage.Posting, amount, balance int64, counterparty storage.UserID) storage.Entry {
-	l.Balance, l.Version = balance, l.Version+1
+func (l *line) enter(p *storage.Posting, amount int64, counterparty storage.UserID) storage.Entry {
+	l.Balance, l.Version = l.Balance+amount, l.Version+1
 	l.moved += amount
 	return storage.Entry{
 		Account: l.ID, Sequence: l.Version, Journal: p.Journal.ID, Kind: p.Journal.Kind, Amount: amount,
-		Currency: l.Currency, BalanceAfter: balance, Counterparty: counterparty, Memo: p.Journal.Memo,
+		Currency: l.Currency, BalanceAfter: l.Balance, Counterparty: counterparty, Memo: p.Journal.Memo,
 		CreatedAt: p.Journal.CreatedAt,
 	}
 }

@@ -45,9 +45,6 @@ func (b *batch) record(ctx context.Context, tx *sql.Tx) error {
 func (b *batch) insertAnswers(ctx context.Context, tx *sql.Tx, answered []*item) error {
 	args := make([]any, 0, 8*len(answered))
 	for _, it := range answered {
-		if len(it.answer.Body) > maxAnswerBody {
-			return fmt.Errorf("answer to %s of %s is longer than %d bytes", it.Key.Key, it.Key.Client, maxAnswerBody)
-		}
 		args = append(args, it.Key.Client, it.Key.User, it.Key.Key, it.RequestHash[:], it.answer.Journal,
 			it.answer.Code, string(it.answer.Body), micros(it.Now))
 	}

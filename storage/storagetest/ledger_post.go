@@ -182,6 +182,14 @@ func foreignAccount(t *testing.T, d *desk) {
 	p = d.transfer(tom, amy, 1)
 	p.Journal.Amount.Currency = "JPY" // on accounts in CNY
 	d.failed(t, p)
+	kim := d.wallet(t, 0)
+	p = d.deposit(amy.user, 1)
+	p.To = kim.account() // not there yet, and not to be made in the name of Amy
+	d.failed(t, p)
+	p = d.deposit(amy.user, 1)
+	p.From, p.MustExist = kim.account(), "" // not there yet, and nobody's by the journal
+	d.failed(t, p)
+	d.must(t, d.deposit(kim.user, 1))
 }
 
 func currenciesApart(t *testing.T, d *desk) {

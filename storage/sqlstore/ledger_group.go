@@ -1,0 +1,248 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tallystick/tallystick/storage"
+)
+
+const (
+	// groupMax is how many postings share a transaction at most.
+	groupMax = 128
+	// groupQueue is how many wait for the next one; whoever finds it full waits to get in.
+	groupQueue = 1024
+	// groupSingles is how many of a group that failed as a whole are posted by themselves at once.
+	groupSingles = 8
+)
+
+// Group is a [storage.Ledger] whose postings share transactions: one committer takes whatever waits,
+// up to a fixed number and without a timer, and commits it together. A lone posting does not wait for
+// others; the busier the ledger, the larger the groups. Each posting is decided by itself, as by
+// [DB.Post], against what those before it in the group leave.
+//
+// It promises what the ledger promises, with any number of groups and processes on one database, since
+// all of them lock the same rows. A posting whose context ends while it waits is not made; one that
+// has been taken into a transaction is waited for, so that its outcome is known.
+//
+//	stopped ──Start──► running ──Stop──► stopped for good
+//	   (stopped: postings go one by one)
+type Group struct {
+	storage.Ledger // reads
+
+	db    *DB
+	queue chan *member
+	done  chan struct{}
+
+	// mu is held for reading while a posting is put into the queue, so that Stop can close it.
+	mu      sync.RWMutex
+	running bool
+	stopped bool
+}
+
+// member is a posting on its way through a group.
+type member struct {
+	storage.Posting
+	// ctx is the caller's. Its values and deadline do not reach into the shared transaction.
+	ctx context.Context //nolint:containedctx // it travels with its request through the queue.
+	// state says who has the member: its caller, who may still leave, or the committer.
+	state atomic.Int32
+	out   chan outcome
+}
+
+const (
+	waiting int32 = iota
+	taken
+	gone
+)
+
+type outcome struct {
+	posted storage.Posted
+	err    error
+}
+
+// NewGroup builds a group on a store, which outlives it. Until Start it posts one by one.
+func NewGroup(db *DB) *Group {
+	return &Group{Ledger: db, db: db, queue: make(chan *member, groupQueue), done: make(chan struct{})}
+}
+
+// Start begins to post in groups.
+func (g *Group) Start() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.running || g.stopped {
+		return
+	}
+	g.running = true
+	go g.commit()
+}
+
+// Stop finishes what is waiting and returns when nothing runs any more. Postings that come later go
+// one by one. Stopping twice is no error.
+func (g *Group) Stop() {
+	g.mu.Lock()
+	if !g.stopped {
+		g.stopped = true
+		close(g.queue)
+		if !g.running {
+			close(g.done)
+		}
+	}
+	g.mu.Unlock()
+	<-g.done
+}
+
+// Post implements [storage.Ledger].
+func (g *Group) Post(ctx context.Context, p storage.Posting) (storage.Posted, error) {
+	m := &member{Posting: p, ctx: ctx, out: make(chan outcome, 1)}
+	queued, err := g.enter(ctx, m)
+	if err != nil {
+		return storage.Posted{}, err
+	}
+	if !queued {
+		return g.db.Post(ctx, p)
+	}
+	select {
+	case o := <-m.out:
+		return o.posted, o.err
+	case <-ctx.Done():
+	}
+	if m.state.CompareAndSwap(waiting, gone) {
+		return storage.Posted{}, g.db.fault("post: wait for the group", ctx.Err())
+	}
+	o := <-m.out // bounded by the time that a transaction may take
+	return o.posted, o.err
+}
+
+// enter puts a member into the queue; false if the group is not running.
+func (g *Group) enter(ctx context.Context, m *member) (bool, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if !g.running || g.stopped {
+		return false, nil
+	}
+	select {
+	case g.queue <- m:
+		return true, nil
+	case <-ctx.Done():
+		return false, g.db.fault("post: enter the group", ctx.Err())
+	}
+}
+
+// commit is the committer. It ends when the queue is closed and empty.
+func (g *Group) commit() {
+	defer close(g.done)
+	for first := range g.queue {
+		members, twice := g.drain(first)
+		g.post(members)
+		g.singly(twice)
+	}
+}
+
+// drain takes what waits, up to a groupful. A key that is in the group already makes no second entry
+// in it: whoever has it comes after, and is given the answer.
+func (g *Group) drain(first *member) (members, twice []*member) {
+	keys := map[storage.IdempotencyKey]bool{}
+	take := func(m *member) {
+		switch {
+		case !m.state.CompareAndSwap(waiting, taken):
+		case keys[m.Key]:
+			twice = append(twice, m)
+		default:
+			keys[m.Key] = true
+			members = append(members, m)
+		}
+	}
+	take(first)
+	for len(members)+len(twice) < groupMax {
+		select {
+		case m, open := <-g.queue:
+			if !open {
+				return members, twice
+			}
+			take(m)
+		default:
+			return members, twice
+		}
+	}
+	return members, twice
+}
+
+// post posts members in one transaction, and by themselves what cannot be done so: a key that is
+// answered, a deadlock or a row that the engine refuses concerns one of them, and there is no
+// telling which.
+func (g *Group) post(members []*member) {
+	if len(members) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	var decided bool
+	b := newBatch(g.db.d, postings(members))
+	err := g.db.once(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		err := b.run(ctx, tx)
+		decided = err == nil
+		return err
+	})
+	switch {
+	case err == nil:
+		g.tell(members, b)
+	case decided && g.db.d.Classify(err) != FaultRetry:
+		g.each(members, func(m *member) (storage.Posted, error) {
+			return g.db.resolve(m.ctx, m.Posting, g.db.fault("post", err))
+		})
+	case g.db.d.Classify(err) == FaultUnavailable:
+		g.each(members, func(*member) (storage.Posted, error) { return storage.Posted{}, g.db.fault("post", err) })
+	default:
+		g.singly(members)
+	}
+}
+
+func postings(members []*member) []storage.Posting {
+	all := make([]storage.Posting, len(members))
+	for i, m := range members {
+		all[i] = m.Posting
+	}
+	return all
+}
+
+// tell gives each member of a group that was committed its own outcome.
+func (g *Group) tell(members []*member, b *batch) {
+	var stale []*member
+	for i, m := range members {
+		it := b.items[i]
+		switch {
+		case it.err == nil:
+			m.out <- outcome{posted: storage.Posted{Answer: it.answer}}
+		case errors.Is(it.err, storage.ErrStale):
+			stale = append(stale, m)
+		default:
+			m.out <- outcome{err: fmt.Errorf("post: %w", it.err)}
+		}
+	}
+	g.singly(stale) // which looks whether its key was answered
+}
+
+// singly posts members by themselves.
+func (g *Group) singly(members []*member) {
+	g.each(members, func(m *member) (storage.Posted, error) { return g.db.Post(m.ctx, m.Posting) })
+}
+
+// each answers members by a function, a few at once, and returns when all are answered.
+func (g *Group) each(members []*member, answer func(*member) (storage.Posted, error)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, groupSingles)
+	for _, m := range members {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			posted, err := answer(m)
+			m.out <- outcome{posted, err}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,199 @@
+package sqlstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/sqlstore"
+	"github.com/tallystick/tallystick/storage/storagetest"
+	"github.com/tallystick/tallystick/storage/storagetest/engine"
+)
+
+// grouped is a store that posts in groups.
+type grouped struct {
+	*sqlstore.DB
+	group *sqlstore.Group
+}
+
+// Post implements [storage.Ledger].
+func (g grouped) Post(ctx context.Context, p storage.Posting) (storage.Posted, error) {
+	return g.group.Post(ctx, p)
+}
+
+func startGroup(t testing.TB, db *sqlstore.DB) *sqlstore.Group {
+	t.Helper()
+	g := sqlstore.NewGroup(db)
+	g.Start()
+	t.Cleanup(g.Stop)
+	return g
+}
+
+// A ledger that posts in groups keeps every promise of one that does not.
+func TestLedgerInGroups(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(testing.TB) engine.Engine{"sqlite": engine.SQLite, "mysql": engine.MySQL} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storagetest.Ledger(t, func(t *testing.T) storagetest.LedgerStore {
+				db := start(t).Open(t)
+				return grouped{db, startGroup(t, db)}
+			})
+		})
+	}
+}
+
+// postAll posts all at once, in any order.
+func postAll(ctx context.Context, l storage.Ledger, postings []storage.Posting) ([]storage.Posted, []error) {
+	out, errs := make([]storage.Posted, len(postings)), make([]error, len(postings))
+	var wg sync.WaitGroup
+	for i, p := range postings {
+		wg.Go(func() { out[i], errs[i] = l.Post(ctx, p) })
+	}
+	wg.Wait()
+	return out, errs
+}
+
+// One member that cannot be posted does not take the others with it, whatever is wrong with it.
+func TestGroupMembersFailAlone(t *testing.T) {
+	t.Parallel()
+	engine.Each(t, func(t *testing.T, e engine.Engine) {
+		db := e.Open(t)
+		c := newTill(t, db)
+		group := startGroup(t, db)
+		taken := c.deposit("taken", 1)
+		if _, err := group.Post(t.Context(), taken); err != nil {
+			t.Fatal(err)
+		}
+		wrong := map[string]storage.Posting{}
+		add := func(name string, spoil func(*storage.Posting)) {
+			p := c.deposit(name, 1)
+			spoil(&p)
+			wrong[name] = p
+		}
+		add("nothing", func(p *storage.Posting) { p.Journal.Amount.Minor = 0 })
+		add("unknown bearer", func(p *storage.Posting) { p.Bearer.Session = "nothing" })
+		add("journal of another", func(p *storage.Posting) { p.Journal.ID = taken.Journal.ID })
+		add("stale", func(p *storage.Posting) { p.Fence = new(int64(7)) })
+		add("taken", func(p *storage.Posting) { p.RequestHash[0]++ })
+		for name, bad := range wrong {
+			var all []storage.Posting
+			for i := range 20 {
+				all = append(all, c.deposit(fmt.Sprint(name, i), 1))
+			}
+			all = append(all, bad)
+			out, errs := postAll(t.Context(), group, all)
+			for i := range 20 {
+				if errs[i] != nil || out[i].Answer.Code != "" || out[i].Replayed {
+					t.Errorf("%s: neighbour %d: %+v, %v", name, i, out[i], errs[i])
+				}
+			}
+			if errs[20] == nil {
+				t.Errorf("%s: %+v", name, out[20])
+			}
+		}
+	})
+}
+
+// Wherever the connection of a group is lost, each member is posted or not, and posting all of them
+// again brings each to its end, once.
+func TestGroupSurvivesCutAtEveryStep(t *testing.T) {
+	t.Parallel()
+	engine.Each(t, func(t *testing.T, e engine.Engine) {
+		db, s := cutStore(t, e)
+		c := newTill(t, db)
+		group := startGroup(t, db)
+		const members = 12
+		for step := range postSteps + 1 {
+			s.late.Store(step%2 == 0)
+			var all []storage.Posting
+			for i := range members {
+				all = append(all, c.deposit(fmt.Sprintf("%d at %d", i, step), 1))
+			}
+			s.left.Store(int64(step))
+			_, errs := postAll(t.Context(), group, all)
+			for _, err := range errs {
+				if err != nil && !errors.Is(err, storage.ErrUnavailable) {
+					t.Errorf("cut at step %d: %v", step, err)
+				}
+			}
+			s.left.Store(-1)
+			_, errs = postAll(t.Context(), group, all)
+			if err := errors.Join(errs...); err != nil {
+				t.Fatalf("again after a cut at step %d: %v", step, err)
+			}
+			accounts, err := db.Accounts(t.Context(), c.user)
+			if err != nil || len(accounts) != 1 || accounts[0].Version != int64(members*(step+1)) || accounts[0].Balance != accounts[0].Version {
+				t.Fatalf("after a cut at step %d: %+v, %v; want %d entries", step, accounts, err, members*(step+1))
+			}
+		}
+	})
+}
+
+// Whoever leaves before its turn has not posted; whoever is told so may post again.
+func TestGroupLetsCallersLeave(t *testing.T) {
+	t.Parallel()
+	db := engine.Open(t)
+	c := newTill(t, db)
+	group := startGroup(t, db)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i := range 50 {
+		p := c.deposit(fmt.Sprint(i), 1)
+		_, err := group.Post(ctx, p)
+		_, answered := db.Answered(t.Context(), p.Key, p.RequestHash)
+		if (err == nil) != (answered == nil) {
+			t.Errorf("posting gives %v, its key %v", err, answered)
+		}
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller who left gets %v", err)
+		}
+	}
+}
+
+// Stopping finishes what is under way, more than once and while others post.
+func TestGroupStops(t *testing.T) {
+	t.Parallel()
+	db := engine.Open(t)
+	c := newTill(t, db)
+	sqlstore.NewGroup(db).Stop() // never started
+	group := sqlstore.NewGroup(db)
+	if _, err := group.Post(t.Context(), c.deposit("before", 1)); err != nil {
+		t.Errorf("before the start: %v", err)
+	}
+	group.Start()
+	group.Start()
+	const n = 100
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if _, err := group.Post(t.Context(), c.deposit(fmt.Sprint(i), 1)); err != nil {
+				t.Errorf("while it stops: %v", err)
+			}
+		})
+	}
+	wg.Go(group.Stop)
+	wg.Go(group.Stop)
+	wg.Wait()
+	group.Start() // stopped for good
+	if _, err := group.Post(t.Context(), c.deposit("after", 1)); err != nil {
+		t.Errorf("after the end: %v", err)
+	}
+	if got, err := db.Entries(t.Context(), storage.WalletAccount(c.user, "CNY"), 0, 1); err != nil || got[0].Sequence != n+2 {
+		t.Errorf("%+v, %v; want %d entries", got, err, n+2)
+	}
+}
+
+// Not parallel: it looks at all goroutines there are.
+func TestGroupLeavesNothingRunning(t *testing.T) {
+	group := sqlstore.NewGroup(engine.Open(t))
+	before := goleak.IgnoreCurrent()
+	group.Start()
+	group.Stop()
+	goleak.VerifyNone(t, before)
+}
