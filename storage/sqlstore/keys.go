@@ -16,7 +16,7 @@ const (
 
 	selectKeys  = "SELECT " + keyColumns + " FROM signing_keys ORDER BY active_at, created_at, key_id LIMIT ?"
 	insertKey   = "INSERT INTO signing_keys (" + keyColumns + ", after_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-	selectKeyID = "SELECT key_id FROM signing_keys WHERE key_id = ? AND key_use = ?"
+	selectKeyAt = "SELECT created_at FROM signing_keys WHERE key_id = ? AND key_use = ?"
 	retireKey   = "UPDATE signing_keys SET retired_at = ? WHERE key_id = ?"
 )
 
@@ -31,19 +31,23 @@ func (db *DB) ListKeys(ctx context.Context) (list []storage.Key, err error) {
 
 // AddKey implements [storage.Keys]. The keys of a use are a chain: each names the one before it, the
 // first names none, and no two may name the same. So who races to add a key races for one unique
-// entry, and needs no lock.
+// entry, and needs no lock. A key that claims to be no younger than the one before it, as the clock of
+// another host may have it, is stored as a microsecond younger: the end of the chain is the newest.
 func (db *DB) AddKey(ctx context.Context, k storage.Key, after string) error {
 	return db.write(ctx, "add key", func(ctx context.Context, tx *sql.Tx) error {
+		created := micros(k.CreatedAt)
 		if after != "" {
-			_, err := scanText[string](tx.QueryRowContext(ctx, selectKeyID, after, k.Use))
+			var before int64
+			err := tx.QueryRowContext(ctx, selectKeyAt, after, k.Use).Scan(&before)
 			if errors.Is(err, sql.ErrNoRows) {
 				return storage.ErrStale
 			}
 			if err != nil {
 				return err
 			}
+			created = max(created, before+1)
 		}
-		_, err := tx.ExecContext(ctx, insertKey, k.ID, k.Use, k.Algorithm, k.Sealed, micros(k.CreatedAt), micros(k.ActiveAt),
+		_, err := tx.ExecContext(ctx, insertKey, k.ID, k.Use, k.Algorithm, k.Sealed, created, micros(k.ActiveAt),
 			microsOrNil(k.RetiredAt), after)
 		if err != nil && db.d.Classify(err) == FaultDuplicate {
 			return errors.Join(storage.ErrStale, err)

@@ -13,10 +13,11 @@ import (
 // store.
 func Keys(t *testing.T, open func(t *testing.T) Store) {
 	cases{
-		"keys come back as they were added, oldest first": keyRoundTrip,
-		"a key is added after the newest of its use only": keyChain,
-		"of racing additions one wins":                    keyRace,
-		"a key is retired":                                keyRetired,
+		"keys come back as they were added, oldest first":       keyRoundTrip,
+		"a key is added after the newest of its use only":       keyChain,
+		"the newest is the last one created, whenever it signs": keyNewest,
+		"of racing additions one wins":                          keyRace,
+		"a key is retired":                                      keyRetired,
 	}.run(t, open)
 }
 
@@ -58,6 +59,28 @@ func keyChain(w *world) {
 	w.ok(w.AddKey(w.ctx(), third, "k2"))
 	w.is(w.AddKey(w.ctx(), second, "k3"), storage.ErrStale) // it is in the chain already
 	w.same(len(w.keys()), 4)
+}
+
+// keyNewest: an emergency key signs before one that still waits, and a host whose clock is behind adds
+// one; each is the newest all the same, and the next rotation can name it.
+func keyNewest(w *world) {
+	waiting := newKey("waiting", "sig", w.now())
+	waiting.ActiveAt = storage.Instant(w.now().Add(time.Hour))
+	emergency := newKey("emergency", "sig", w.now().Add(time.Minute))
+	behind := newKey("behind", "sig", w.now().Add(-time.Minute))
+	w.ok(w.AddKey(w.ctx(), waiting, ""))
+	w.ok(w.AddKey(w.ctx(), emergency, "waiting"))
+	w.ok(w.AddKey(w.ctx(), behind, "emergency"))
+	newest := storage.Key{}
+	for _, k := range w.keys() {
+		if k.CreatedAt.After(newest.CreatedAt) {
+			newest = k
+		}
+	}
+	w.same(newest.ID, "behind")
+	w.ok(w.RetireKey(w.ctx(), "behind", w.now())) // retired or not
+	w.is(w.AddKey(w.ctx(), newKey("next", "sig", w.now()), "waiting"), storage.ErrStale)
+	w.ok(w.AddKey(w.ctx(), newKey("next", "sig", w.now()), "behind"))
 }
 
 func keyRace(w *world) {
