@@ -6,8 +6,8 @@
 //
 // It refuses to be clever about what must hold: statements are plain constants with ? placeholders, list their
 // columns, read no clock, and rely on nothing that one of MySQL 8, MariaDB 10.6+, TiDB and SQLite
-// lacks: no AUTO_INCREMENT, gap locks, savepoints, stored procedures, triggers, cascades or CHECK. A
-// test finds them all, parses them as TiDB does and prepares them on each engine.
+// lacks: no AUTO_INCREMENT, gap locks, savepoints, stored procedures, triggers, cascades or CHECK. Two
+// tests find them all: one parses them as TiDB does, the other prepares them on each engine.
 //
 // # Transactions
 //

@@ -20,6 +20,7 @@ func Refreshes(t *testing.T, open func(t *testing.T) Store) {
 		"after the window reuse ends the session":                      rotateLate,
 		"an older ancestor ends the session, even within the window":   rotateAncestor,
 		"another client's token is not found and nothing changes":      rotateOtherClient,
+		"a token is read without being used up":                        refreshRead,
 		"an unknown token is not found":                                rotateUnknown,
 		"the token of an ended session says why":                       rotateEnded,
 		"the token of a session past its time is expired":              rotateSessionExpired,
@@ -134,6 +135,24 @@ func rotateOtherClient(w *world) {
 
 func rotateUnknown(w *world) {
 	_, _, err := w.Rotate(w.ctx(), NewRotation(HashOf("nothing"), w.now()))
+	w.is(err, storage.ErrNotFound)
+}
+
+func refreshRead(w *world) {
+	first := w.signIn(w.user("tom").ID, storage.Kickout, "x")
+	for range 2 {
+		got, err := w.Refresh(w.ctx(), first.Refresh.Hash)
+		w.ok(err)
+		w.same(got, *first.Refresh)
+	}
+	at := storage.Instant(w.clock.Advance(time.Second))
+	next := w.mustRotate(NewRotation(first.Refresh.Hash, at))
+	used, err := w.Refresh(w.ctx(), first.Refresh.Hash)
+	w.ok(err)
+	want := *first.Refresh
+	want.UsedAt, want.Next = &at, next.Refresh.Hash
+	w.same(used, want)
+	_, err = w.Refresh(w.ctx(), HashOf("nothing"))
 	w.is(err, storage.ErrNotFound)
 }
 
