@@ -34,9 +34,22 @@
 // a goroutine behind it costs a copy and must drop lines or block when the sink is slow; the buffer
 // blocks, because a log that silently thins out under load lies exactly when it is read.
 //
-// The record and the identifier live in one context value, so a request pays for one allocation of
-// each. Identifiers are 128 random bits of the runtime's ChaCha8 source, not of the operating system:
-// they need to be unlikely to collide, not unguessable, and the difference is a system call.
+// The frame is to cost little next to a handler that signs one token (about 30 µs), or that answers from
+// memory over a kept connection. Measured on two shared cores, in one run with a bare Gin engine that
+// has the same handler: signing 0.88 of its throughput in process, a GET over loopback 0.87; 2.3 µs and
+// four allocations for each request (the benchmarks of this package report both). What that took,
+// against 5.6 µs before:
+//
+//   - The context of a request ([context.Context] with identifier, record and deadline) is one
+//     allocation, and makes a timer only when somebody waits for Done. A context.WithTimeout for each
+//     request was 2.3 µs, most of it for timers that nobody waits for.
+//   - Plain records (texts without escapes, numbers, durations) are encoded into the buffer directly;
+//     slog's handler writes all others. slog for all was 1.0 µs more. A test holds the two encodings
+//     against each other.
+//   - Identifiers are 128 random bits of the runtime's ChaCha8 source, not of the operating system:
+//     they need to be unlikely to collide, not unguessable, and the difference is a system call.
+//   - The observers of the histogram are found in a map that is replaced as a whole, without a lock and
+//     without building labels.
 //
 // The limit on bodies wraps the body only when its length is unknown: net/http already holds a body to
 // its Content-Length, so a declared length can be judged without reading.

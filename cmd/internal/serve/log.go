@@ -31,32 +31,39 @@ func OpenLog(w io.Writer, level, format string) (*Log, error) {
 	}
 	buffer := &lines{w: w}
 	options := &slog.HandlerOptions{Level: l}
-	var h slog.Handler
+	f := flusher{lines: buffer}
 	switch format {
 	case "json":
-		h = slog.NewJSONHandler(buffer, options)
+		f.Handler, f.flat = slog.NewJSONHandler(buffer, options), true
 	case "text":
-		h = slog.NewTextHandler(buffer, options)
+		f.Handler = slog.NewTextHandler(buffer, options)
 	default:
 		return nil, fmt.Errorf("log format: %q is neither json nor text", format)
 	}
-	return &Log{Logger: slog.New(flusher{h, buffer}), lines: buffer}, nil
+	return &Log{Logger: slog.New(f), lines: buffer}, nil
 }
 
 // Close writes what is buffered. Lines that come later are written at once. It returns the first
 // error that writing ever gave.
 func (l *Log) Close() error { return l.lines.close() }
 
-// flusher flushes after every line of level warning or above.
+// flusher flushes after every line of level warning or above, and encodes plain lines itself.
 type flusher struct {
 	slog.Handler
 
 	lines *lines
+	flat  bool // JSON, without attributes or groups of the logger
 }
 
 // Handle implements slog.Handler.
 func (f flusher) Handle(ctx context.Context, r slog.Record) error {
-	err := f.Handler.Handle(ctx, r)
+	written, err := false, error(nil)
+	if f.flat {
+		written, err = f.lines.encode(r)
+	}
+	if !written {
+		err = f.Handler.Handle(ctx, r)
+	}
 	if r.Level >= slog.LevelWarn {
 		err = errors.Join(err, f.lines.flush())
 	}
@@ -65,12 +72,12 @@ func (f flusher) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (f flusher) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return flusher{f.Handler.WithAttrs(attrs), f.lines}
+	return flusher{Handler: f.Handler.WithAttrs(attrs), lines: f.lines}
 }
 
 // WithGroup implements slog.Handler.
 func (f flusher) WithGroup(name string) slog.Handler {
-	return flusher{f.Handler.WithGroup(name), f.lines}
+	return flusher{Handler: f.Handler.WithGroup(name), lines: f.lines}
 }
 
 // lines is the buffer. Its timer runs only while something is in it.
@@ -87,16 +94,37 @@ type lines struct {
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	before := len(l.buffer)
 	l.buffer = append(l.buffer, p...)
+	return len(p), l.added(before)
+}
+
+// encode adds a record, unless it is not plain.
+func (l *lines) encode(r slog.Record) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := len(l.buffer)
+	b, ok := appendRecord(l.buffer, r)
+	if !ok {
+		l.buffer = b[:before]
+		return false, nil
+	}
+	l.buffer = b
+	return true, l.added(before)
+}
+
+// added writes the buffer out if it is full, and sees that it is written in time if not; before is how
+// much was in it. The lock is held.
+func (l *lines) added(before int) error {
 	switch {
 	case l.closed || len(l.buffer) >= flushAt:
-		return len(p), l.empty()
+		return l.empty()
 	case l.timer == nil:
 		l.timer = time.AfterFunc(flushAfter, func() { _ = l.flush() }) // the error is kept for close
-	case len(l.buffer) == len(p): // the first line since the last flush
+	case before == 0: // the first line since the last flush
 		l.timer.Reset(flushAfter)
 	}
-	return len(p), nil
+	return nil
 }
 
 func (l *lines) flush() error {

@@ -17,18 +17,20 @@ import (
 // record writes the access record after the answer, also when the handler panics through recovery to
 // cut the connection.
 func record(log *slog.Logger, requests *requests, describe func(*gin.Context, *Record), now func() time.Time) gin.HandlerFunc {
+	handler := log.Handler()
 	return func(c *gin.Context) {
 		start := now()
-		r := RecordOf(c.Request.Context())
+		r := requestOf(c.Request.Context())
 		defer func() {
-			latency := now().Sub(start)
+			end := now()
+			latency := end.Sub(start)
 			if describe != nil {
-				describe(c, r)
+				describe(c, &r.record)
 			}
-			if !r.stream {
+			if !r.record.stream {
 				requests.observe(c.Request.Method, c.FullPath(), c.Writer.Status(), latency)
 			}
-			r.write(c, log, latency)
+			r.write(c, handler, end, latency)
 		}()
 		c.Next()
 	}
@@ -37,32 +39,35 @@ func record(log *slog.Logger, requests *requests, describe func(*gin.Context, *R
 // maxAttrs is how many fields an access record can have.
 const maxAttrs = 12
 
-func (r *Record) write(c *gin.Context, log *slog.Logger, latency time.Duration) {
-	level := slog.LevelInfo
-	if c.Writer.Status() >= http.StatusInternalServerError {
+// write hands the record to the handler of the log itself: a logger would look for the line of source
+// that calls it, which is always this one.
+func (r *request) write(c *gin.Context, h slog.Handler, at time.Time, latency time.Duration) {
+	ctx, status, level := c.Request.Context(), c.Writer.Status(), slog.LevelInfo
+	if status >= http.StatusInternalServerError {
 		level = slog.LevelWarn
 	}
-	ctx := c.Request.Context()
-	if !log.Enabled(ctx, level) {
+	if !h.Enabled(ctx, level) {
 		return
 	}
 	attrs := append(make([]slog.Attr, 0, maxAttrs),
-		slog.String("request_id", r.id),
+		slog.String("request_id", r.id[0]),
 		slog.String("method", c.Request.Method),
 		slog.String("route", c.FullPath()),
-		slog.Int("status", c.Writer.Status()),
+		slog.Int("status", status),
 		slog.Duration("latency", latency),
 		slog.Int("bytes", max(c.Writer.Size(), 0)),
 	)
 	for _, f := range [...]struct{ key, value string }{
-		{"client_id", r.Client}, {"sub", r.Subject}, {"sid", r.Session},
-		{"product", r.Product}, {"terminal", r.Terminal}, {"reason", r.Reason},
+		{"client_id", r.record.Client}, {"sub", r.record.Subject}, {"sid", r.record.Session},
+		{"product", r.record.Product}, {"terminal", r.record.Terminal}, {"reason", r.record.Reason},
 	} {
 		if f.value != "" {
 			attrs = append(attrs, slog.String(f.key, f.value))
 		}
 	}
-	log.LogAttrs(ctx, level, "request", attrs...)
+	line := slog.NewRecord(at, level, "request", 0)
+	line.AddAttrs(attrs...)
+	_ = h.Handle(ctx, line) // a log that cannot be written tells it when it is closed
 }
 
 // recovery turns a panic into 500 server_error. Where the answer has begun, the connection is cut, so
@@ -128,11 +133,10 @@ func deadline(timeout time.Duration, streams []Stream) gin.HandlerFunc {
 			stream(c)
 			return
 		}
-		ctx, cancel := context.WithTimeout(c.Request.Context(), timeout)
-		defer cancel()
-		c.Request = c.Request.WithContext(ctx)
+		r := requestOf(c.Request.Context())
+		r.within(timeout)
 		c.Next()
-		if !c.Writer.Written() && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		if !c.Writer.Written() && errors.Is(r.Err(), context.DeadlineExceeded) {
 			c.Header("Retry-After", "1")
 			refuse(c, http.StatusServiceUnavailable, "temporarily_unavailable", "the answer took too long; try again")
 		}

@@ -22,40 +22,22 @@ type Record struct {
 	Terminal string
 	Reason   string // why it was refused: an error code or the reason of an ended session
 
-	id     string
 	stream bool
-}
-
-// requestContext carries the record in the context of its request.
-type requestContext struct {
-	context.Context //nolint:containedctx // It is a context: the one that adds the record.
-
-	record Record
-}
-
-type recordKey struct{}
-
-// Value implements context.Context.
-func (c *requestContext) Value(key any) any {
-	if _, ours := key.(recordKey); ours {
-		return &c.record
-	}
-	return c.Context.Value(key)
 }
 
 // RecordOf returns the access record of the request that ctx belongs to, to be filled by its handler,
 // and not from other goroutines. Outside of a request it returns a record that nobody reads.
 func RecordOf(ctx context.Context) *Record {
-	if r, ok := ctx.Value(recordKey{}).(*Record); ok {
-		return r
+	if r := requestOf(ctx); r != nil {
+		return &r.record
 	}
 	return &Record{}
 }
 
 // RequestID returns the identifier of the request that ctx belongs to, or "" outside of one.
 func RequestID(ctx context.Context) string {
-	if r, ok := ctx.Value(recordKey{}).(*Record); ok {
-		return r.id
+	if r := requestOf(ctx); r != nil {
+		return r.id[0]
 	}
 	return ""
 }
@@ -67,8 +49,10 @@ func identify() gin.HandlerFunc {
 		if !saneID(id) {
 			id = newID()
 		}
-		c.Writer.Header()[HeaderRequestID] = []string{id}
-		c.Request = c.Request.WithContext(&requestContext{Context: c.Request.Context(), record: Record{id: id}})
+		r := &request{parent: c.Request.Context(), id: [1]string{id}}
+		defer r.end()
+		c.Writer.Header()[HeaderRequestID] = r.id[:]
+		c.Request = c.Request.WithContext(r)
 		c.Next()
 	}
 }
