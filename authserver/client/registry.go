@@ -31,7 +31,7 @@ type Config struct {
 	SecretKey []byte
 	// CacheTTL is how long a client is used without being read again; 0 means [DefaultCacheTTL].
 	CacheTTL time.Duration
-	// CacheSize is how many clients are kept, and four times as many as unknown names; 0 means
+	// CacheSize is how many clients are kept, and a quarter as many unknown names; 0 means
 	// [DefaultCacheSize].
 	CacheSize int
 	// Passwords verifies slow hashes; nil if there are none, and then a client with one is refused.

@@ -78,20 +78,16 @@ func Terminal(c storage.Client, requested string) (storage.Terminal, error) {
 	return "", oauth.New(oauth.InvalidRequest, "terminal is not one of this client's: "+list(names))
 }
 
-// join gives scopes their canonical form: sorted, each once, a space between.
+// join gives scopes their canonical form: sorted, each once, a space between. Those of a stored
+// client are in that form already.
 func join(scopes []string) string {
-	if !slices.IsSortedFunc(scopes, ascending) {
-		scopes = slices.Compact(slices.Sorted(slices.Values(scopes)))
+	for i := 1; i < len(scopes); i++ {
+		if scopes[i-1] >= scopes[i] {
+			scopes = slices.Compact(slices.Sorted(slices.Values(scopes)))
+			break
+		}
 	}
 	return strings.Join(scopes, " ")
-}
-
-// ascending calls equal neighbours out of order, so that they are found and removed.
-func ascending(a, b string) int {
-	if a >= b {
-		return 1
-	}
-	return -1
 }
 
 // validScope checks scope-token *( SP scope-token ).
