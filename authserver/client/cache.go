@@ -89,24 +89,29 @@ func newCache(store storage.Clients, ttl time.Duration, limit int, now func() ti
 
 // get returns the entry of a name, at most ttl old. Of callers that find none, one loads it.
 func (c *cache) get(ctx context.Context, id storage.ClientID) (*entry, error) {
-	now := c.now()
-	c.mu.RLock()
-	e, ok := c.known[id]
-	if !ok {
-		e, ok = c.unknown[id]
-	}
-	forgets := c.forgets
-	c.mu.RUnlock()
-	if ok && c.fresh(e, now) {
+	e, forgets := c.look(id, c.now())
+	if e != nil {
 		return e, nil
 	}
 	return c.load(ctx, id, forgets)
 }
 
-// fresh distrusts entries from the future too: a clock that was set back must not keep them alive.
-func (c *cache) fresh(e *entry, now time.Time) bool {
-	age := now.Sub(e.read)
-	return age >= 0 && age < c.ttl
+// look returns the entry of a name if it is fresh, else nil, and the number of forgets as of then.
+// Entries from the future are not: a clock that was set back must not keep them alive.
+func (c *cache) look(id storage.ClientID, now time.Time) (*entry, uint64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	e, ok := c.known[id]
+	if !ok {
+		e, ok = c.unknown[id]
+	}
+	if !ok {
+		return nil, c.forgets
+	}
+	if age := now.Sub(e.read); age < 0 || age >= c.ttl {
+		return nil, c.forgets
+	}
+	return e, c.forgets
 }
 
 // load reads the client. The key of the flight holds the number of forgets, so that a caller who
@@ -116,6 +121,9 @@ func (c *cache) load(ctx context.Context, id storage.ClientID, forgets uint64) (
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 		defer cancel()
 		now := c.now()
+		if e, _ := c.look(id, now); e != nil {
+			return e, nil // the caller looked just before the flight that loaded it was over
+		}
 		stored, err := c.store.Client(ctx, id)
 		var e *entry
 		switch {
