@@ -127,11 +127,8 @@ type kit struct {
 	metrics   *prometheus.Registry
 	announcer *announcer
 	ended     func([]storage.Event) // called by the server, when set
-	passwords interface {
-		Verify(ctx context.Context, username string, pw secret.Text) (storage.User, error)
-	}
-	change func(*authserver.Config)
-	http   http.Handler
+	change    func(*authserver.Config)
+	http      http.Handler
 }
 
 type option func(*kit)

@@ -200,7 +200,7 @@ func TestEveryReasonIsTold(t *testing.T) {
 		fmt.Fprintf(&all, "%s\n", refused.raw)
 	}
 	a := k.signIn("shop-app", "mobile").ok(t)
-	k.signIn("shop-app", "mobile", "device_name", `Tom's "phone" 手机`).ok(t)
+	k.signIn("shop-app", "mobile", "device_name", `Tom's "phone" €`).ok(t)
 	fmt.Fprintf(&all, "%s\n", k.refresh("shop-app", a.Refresh).raw)
 	golden(t, "reasons.txt", all.String())
 }
@@ -208,6 +208,7 @@ func TestEveryReasonIsTold(t *testing.T) {
 // faulty is a password checker that fails in a given way, then calls the real one.
 type faulty struct {
 	*password.Checker
+
 	fail func() error
 }
 

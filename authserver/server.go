@@ -100,6 +100,30 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// Register mounts the routes: all of them, on one screen.
+func (s *Server) Register(r gin.IRouter) {
+	below := r.Group(s.base)
+	below.POST(pathToken, s.edge.Handle(s.token.Token))
+
+	s.document(below, pathKeys, s.documents.KeySet)
+	s.document(below, pathServer, s.documents.Server)
+	s.document(below, pathOpenID, s.documents.OpenID)
+	if s.base != "" {
+		s.document(r, pathServer+s.base, s.documents.Server)
+		s.document(r, pathOpenID+s.base, s.documents.OpenID)
+	}
+}
+
+// Fallback makes an engine answer unknown routes and methods in the form of the protocol.
+func (s *Server) Fallback(engine *gin.Engine) {
+	engine.HandleMethodNotAllowed = true
+	engine.NoRoute(s.edge.NotFound())
+	engine.NoMethod(s.edge.NotAllowed())
+}
+
+// Book keeps the sessions: for those who end them by other roads, such as administration.
+func (s *Server) Book() *session.Book { return s.book }
+
 func (s *Server) assemble(cfg Config) error {
 	if cfg.Audit == nil {
 		return errors.New("the audit store is needed")
@@ -139,31 +163,7 @@ func (s *Server) assemble(cfg Config) error {
 	return err
 }
 
-// Register mounts the routes: all of them, on one screen.
-func (s *Server) Register(r gin.IRouter) {
-	below := r.Group(s.base)
-	below.POST(pathToken, s.edge.Handle(s.token.Token))
-
-	s.document(below, pathKeys, s.documents.KeySet)
-	s.document(below, pathServer, s.documents.Server)
-	s.document(below, pathOpenID, s.documents.OpenID)
-	if s.base != "" {
-		s.document(r, pathServer+s.base, s.documents.Server)
-		s.document(r, pathOpenID+s.base, s.documents.OpenID)
-	}
-}
-
 func (s *Server) document(r gin.IRouter, path string, h func(*gin.Context) error) {
 	r.GET(path, s.edge.Handle(h))
 	r.HEAD(path, s.edge.Handle(h))
 }
-
-// Fallback makes an engine answer unknown routes and methods in the form of the protocol.
-func (s *Server) Fallback(engine *gin.Engine) {
-	engine.HandleMethodNotAllowed = true
-	engine.NoRoute(s.edge.NotFound())
-	engine.NoMethod(s.edge.NotAllowed())
-}
-
-// Book keeps the sessions: for those who end them by other roads, such as administration.
-func (s *Server) Book() *session.Book { return s.book }

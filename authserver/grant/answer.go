@@ -9,6 +9,7 @@ import (
 // Answer is the answer to a token request. The tokens in it print redacted.
 type Answer struct {
 	issue.Pair
+
 	// At is when it was decided: what is left of the tokens is counted from here.
 	At time.Time
 }

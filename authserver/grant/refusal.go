@@ -9,9 +9,8 @@ import (
 	"github.com/tallystick/tallystick/storage"
 )
 
-// Sentences, not credentials.
 const (
-	wrongPassword  = "the user name and the password do not belong together" //nolint:gosec // G101: see above.
+	wrongPassword  = "the user name and the password do not belong together"
 	invalidRefresh = "the refresh token is not valid"
 )
 

@@ -17,8 +17,8 @@ func TestUserAgentIsCutBetweenCharacters(t *testing.T) {
 		"a\tb\x00c":                     "abc",
 		"a\xffb":                        "a\uFFFDb",
 		strings.Repeat("x", 300):        strings.Repeat("x", 256),
-		"x" + strings.Repeat("手", 100):  "x" + strings.Repeat("手", 85),
-		"xx" + strings.Repeat("手", 100): "xx" + strings.Repeat("手", 84),
+		"x" + strings.Repeat("€", 100):  "x" + strings.Repeat("€", 85),
+		"xx" + strings.Repeat("€", 100): "xx" + strings.Repeat("€", 84),
 	} {
 		if d := cmp.Diff(want, userAgent(header)); d != "" {
 			t.Error(d)
@@ -27,7 +27,7 @@ func TestUserAgentIsCutBetweenCharacters(t *testing.T) {
 }
 
 func FuzzUserAgent(f *testing.F) {
-	for _, seed := range []string{"app/1.0", "\xff\xfe", strings.Repeat("手", 100), "a\r\nb"} {
+	for _, seed := range []string{"app/1.0", "\xff\xfe", strings.Repeat("€", 100), "a\r\nb"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {

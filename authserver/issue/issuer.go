@@ -229,7 +229,7 @@ const (
 
 func randomText(n int) string {
 	b := make([]byte, n)
-	rand.Read(b) //nolint:errcheck // crypto/rand.Read never returns an error since Go 1.24.
+	rand.Read(b)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 

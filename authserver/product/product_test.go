@@ -104,7 +104,7 @@ func TestTimes(t *testing.T) {
 	t.Parallel()
 	second := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
 	now := second.Add(999 * time.Millisecond).In(time.FixedZone("", 3600))
-	after := func(d time.Duration) time.Time { return second.Add(d) }
+	after := second.Add
 	for name, c := range map[string]struct {
 		setting product.Setting
 		end     time.Time // of a session that is refreshed; zero for one that is opened

@@ -8,9 +8,10 @@ import (
 
 // Rule is the rule of one terminal of a product, with nothing left to default.
 type Rule struct {
+	Setting
+
 	Product  string
 	Terminal storage.Terminal
-	Setting
 }
 
 // Times are the times of a session and its tokens, in whole seconds.

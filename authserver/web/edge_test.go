@@ -90,7 +90,7 @@ func TestHeadersOfRefusals(t *testing.T) {
 
 func TestDescriptionsKeepToTheirAlphabet(t *testing.T) {
 	t.Parallel()
-	w, _ := answer(t, oauth.New(oauth.InvalidRequest, "the parameter \"\\\n手 is repeated"))
+	w, _ := answer(t, oauth.New(oauth.InvalidRequest, "the parameter \"\\\n€ is repeated"))
 	if !strings.Contains(w.Body.String(), `"the parameter ???? is repeated"`) {
 		t.Errorf("got %s", w.Body)
 	}

@@ -35,7 +35,7 @@ type Form struct{ fields []field }
 type field struct{ name, value string }
 
 // Get returns a parameter, empty if it was not given.
-func (f *Form) Get(name string) string {
+func (f Form) Get(name string) string {
 	for i := range f.fields {
 		if f.fields[i].name == name {
 			return f.fields[i].value
@@ -44,13 +44,8 @@ func (f *Form) Get(name string) string {
 	return ""
 }
 
-// sent says whether a parameter was sent, with or without a value.
-func (f *Form) sent(name string) bool {
-	return slices.ContainsFunc(f.fields, func(have field) bool { return have.name == name })
-}
-
 // Has says whether a parameter was given with a value.
-func (f *Form) Has(name string) bool { return f.Get(name) != "" }
+func (f Form) Has(name string) bool { return f.Get(name) != "" }
 
 // String implements fmt.Stringer.
 func (f Form) String() string {
@@ -66,6 +61,11 @@ func (f Form) GoString() string { return f.String() }
 
 // LogValue implements slog.LogValuer.
 func (f Form) LogValue() slog.Value { return slog.StringValue(f.String()) }
+
+// sent says whether a parameter was sent, with or without a value.
+func (f Form) sent(name string) bool {
+	return slices.ContainsFunc(f.fields, func(have field) bool { return have.name == name })
+}
 
 // ParseForm reads the form of a POST request. Whatever is wrong with it comes back as an
 // [oauth.Error] of the code invalid_request that names the fault and no value.

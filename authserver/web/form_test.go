@@ -20,11 +20,11 @@ func request(body string) *http.Request {
 
 func TestFormIsDecoded(t *testing.T) {
 	t.Parallel()
-	f, err := web.ParseForm(request("a=1&b=x+y%2Bz&c=&d&%65=%E6%89%8B&&"))
+	f, err := web.ParseForm(request("a=1&b=x+y%2Bz&c=&d&%65=%E2%82%AC&&"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"a": "1", "b": "x y+z", "c": "", "d": "", "e": "手", "f": ""} {
+	for name, want := range map[string]string{"a": "1", "b": "x y+z", "c": "", "d": "", "e": "€", "f": ""} {
 		if got := f.Get(name); got != want || f.Has(name) != (want != "") {
 			t.Errorf("%s is %q, has %v; want %q", name, got, f.Has(name), want)
 		}
@@ -102,7 +102,7 @@ func TestBodyOfUnknownLengthIsBounded(t *testing.T) {
 // FuzzParseForm checks that whatever is let through keeps the promises of Form, and means the same to
 // the standard library's parser.
 func FuzzParseForm(f *testing.F) {
-	for _, seed := range []string{"", "a=1", "a=1&b=2", "a=%41+b", "a=1&a=2", "a;b", "%=", "=", "&&", "a=%E6%89%8B", "a=\x00", "a==b"} {
+	for _, seed := range []string{"", "a=1", "a=1&b=2", "a=%41+b", "a=1&a=2", "a;b", "%=", "=", "&&", "a=%E2%82%AC", "a=\x00", "a==b"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
