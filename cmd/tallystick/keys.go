@@ -8,8 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tallystick/tallystick/authserver/audit"
 	"github.com/tallystick/tallystick/cmd/internal/cli"
+	"github.com/tallystick/tallystick/cmd/internal/devstack"
 	"github.com/tallystick/tallystick/keys"
+	"github.com/tallystick/tallystick/storage"
 )
 
 func keysCommand() *cobra.Command {
@@ -70,6 +73,9 @@ func keysRotateCommand() *cobra.Command {
 						keys.ErrTooMany: "too many keys are published: retire old ones first, see tallystick keys list",
 					})
 				}
+				if err := recordKey(ctx, k.Store, audit.KeyAdded, made.ID); err != nil {
+					return err
+				}
 				return cli.Print(c, made, func(w io.Writer) error {
 					_, err := fmt.Fprintf(w, "%s signs from %s on.\n", made.ID, made.ActiveAt.UTC().Format(time.RFC3339))
 					return err
@@ -82,29 +88,84 @@ func keysRotateCommand() *cobra.Command {
 }
 
 func keysRetireCommand() *cobra.Command {
-	force := false
+	force, all := false, false
 	c := withTarget(cli.WithOutput(&cobra.Command{
 		Use:   "retire KEY",
 		Short: "Withdraw a signing key: what it signed is refused from now on",
 		Long: `Refuses a key that signs, or whose tokens may live. With --force it withdraws
-that too, and everybody who holds such a token has to sign in again.`,
-		Example: "  tallystick keys retire NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs --config tallystick.yaml",
-		Args:    cli.Args("KEY"),
+that too, and everybody who holds such a token has to sign in again.
+
+With --all --force, and without KEY, it withdraws every key without opening any,
+for the day on which the encryption key is lost or replaced: the next start
+makes a new key, and everybody has to sign in again.`,
+		Example: `  tallystick keys retire NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs --config tallystick.yaml
+  tallystick keys retire --all --force --config tallystick.yaml`,
+		Args: func(c *cobra.Command, args []string) error {
+			if all {
+				return cli.Args()(c, args)
+			}
+			return cli.Args("KEY")(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
-			return withKit(c, func(ctx context.Context, k *kit) error {
-				if err := k.Ring.Retire(ctx, args[0], force); err != nil {
-					return oneOfThese(err, map[error]string{
-						keys.ErrUnknownKey: fmt.Sprintf("there is no key %s: see tallystick keys list", cli.Printable(args[0])),
-						keys.ErrInUse:      "the key signs, or tokens of it may live: wait until it is retirable (tallystick keys list), or use --force and end those tokens",
-					})
-				}
-				return cli.Print(c, map[string]string{"retired": args[0]}, func(w io.Writer) error {
-					_, err := fmt.Fprintf(w, "%s is retired.\n", args[0])
-					return err
-				})
-			})
+			switch {
+			case all && !force:
+				return cli.Usagef("--all ends every token there is: say so with --force")
+			case all:
+				return retireAll(c)
+			}
+			return withKit(c, func(ctx context.Context, k *kit) error { return retireOne(ctx, c, k, args[0], force) })
 		},
 	}))
 	c.Flags().BoolVar(&force, "force", false, "also if tokens of it may live, which are refused from then on")
+	c.Flags().BoolVar(&all, "all", false, "every key; with --force")
 	return c
+}
+
+func retireOne(ctx context.Context, c *cobra.Command, k *kit, id string, force bool) error {
+	if err := k.Ring.Retire(ctx, id, force); err != nil {
+		return oneOfThese(err, map[error]string{
+			keys.ErrUnknownKey: fmt.Sprintf("there is no key %s: see tallystick keys list", cli.Printable(id)),
+			keys.ErrInUse:      "the key signs, or tokens of it may live: wait until it is retirable (tallystick keys list), or use --force and end those tokens",
+		})
+	}
+	return changed(c, recordKey(ctx, k.Store, audit.KeyRetired, id), "retired", id, "The key %s is retired.\n")
+}
+
+// retireAll needs the store alone: the keys may be such that nobody can open them any more.
+func retireAll(c *cobra.Command) error {
+	t, err := targetOf(c)
+	if err != nil {
+		return err
+	}
+	cfg, err := t.config()
+	if err != nil {
+		return err
+	}
+	store, err := openStore(c.Context(), cfg, devstack.DatabasePath(t.dataDir))
+	if err != nil {
+		return err
+	}
+	defer store.Close() //nolint:errcheck // each statement has committed or not.
+	n, err := keys.RetireAll(c.Context(), keyStore{store}, time.Now())
+	if err != nil {
+		return err
+	}
+	if err := recordKey(c.Context(), store, audit.KeyRetired, "all"); err != nil {
+		return err
+	}
+	return cli.Print(c, map[string]int{"retired": n}, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%d keys are retired; the next start makes a new one. Restart every server now.\n", n)
+		return err
+	})
+}
+
+// recordKey leaves the audit record of a change of keys, which the ring, that knows no operators, does
+// not.
+func recordKey(ctx context.Context, store storage.Audit, action, id string) error {
+	record := operator().Record(action, time.Now())
+	record.Detail = audit.Detail("key", id)
+	if err := store.Append(ctx, record); err != nil {
+		return fmt.Errorf("the change is made, but not in the audit record: %w", err)
+	}
+	return nil
 }
