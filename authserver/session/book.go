@@ -10,6 +10,7 @@ import (
 	"github.com/tallystick/tallystick/authserver/audit"
 	"github.com/tallystick/tallystick/authserver/product"
 	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/failpoint"
 )
 
 // Config is what a [Book] needs.
@@ -162,7 +163,9 @@ func (b *Book) tell(ctx context.Context, events []storage.Event) {
 	if b.ended != nil {
 		b.ended(events)
 	}
+	failpoint.Reach("tell", failpoint.Applied)
 	if b.announcer != nil {
 		b.announcer.Announce(context.WithoutCancel(ctx), events)
 	}
+	failpoint.Reach("tell", failpoint.Announced)
 }

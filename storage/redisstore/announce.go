@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/failpoint"
 )
 
 const (
@@ -124,5 +125,6 @@ func (s *Store) send(ctx context.Context, events []storage.Event) {
 		s.log.DebugContext(ctx, "announcements dropped", "events", len(events), "err", err)
 		return
 	}
+	failpoint.Reach("announce", failpoint.Pushed)
 	s.metrics.announced.Add(float64(len(events)))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/failpoint"
 )
 
 // Dialect is what differs between the engines.
@@ -84,7 +85,7 @@ func (db *DB) write(ctx context.Context, what string, f func(ctx context.Context
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	for try := 1; ; try++ {
-		err := db.once(ctx, f)
+		err := db.once(ctx, what, f)
 		if err == nil {
 			return nil
 		}
@@ -103,7 +104,8 @@ func (db *DB) write(ctx context.Context, what string, f func(ctx context.Context
 	}
 }
 
-func (db *DB) once(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
+// once runs f in one transaction. what names it to failpoints, as in errors.
+func (db *DB) once(ctx context.Context, what string, f func(context.Context, *sql.Tx) error) error {
 	tx, err := db.w.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -112,7 +114,12 @@ func (db *DB) once(ctx context.Context, f func(context.Context, *sql.Tx) error) 
 		_ = tx.Rollback() // the error of f is the one to tell
 		return err
 	}
-	return tx.Commit()
+	failpoint.Reach(what, failpoint.Commit)
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	failpoint.Reach(what, failpoint.Committed)
+	return nil
 }
 
 // fault translates an error of the engine. Sentinels pass.

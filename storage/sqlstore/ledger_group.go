@@ -183,7 +183,7 @@ func (g *Group) post(members []*member) {
 	defer cancel()
 	var decided bool
 	b := newBatch(g.db.d, postings(members))
-	err := g.db.once(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := g.db.once(ctx, "post", func(ctx context.Context, tx *sql.Tx) error {
 		err := b.run(ctx, tx)
 		decided = err == nil
 		return err
