@@ -42,7 +42,7 @@ func FormatOf(file string) (Format, error) {
 
 // Columns names the columns of a CSV header, or the members of the JSON objects. Empty names mean
 // the defaults: username, password_hash, sub, disabled. The last two may be missing; others are
-// ignored.
+// ignored. A user whose hash is empty has no password.
 type Columns struct {
 	Username     string
 	PasswordHash string
@@ -172,6 +172,9 @@ func newJSON(c Columns) splitter {
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(line, &object); err != nil || object == nil || !utf8.Valid(line) {
 			return raw{}, errors.New("the line is not a JSON object")
+		}
+		if _, ok := object[c.PasswordHash]; !ok { // a misnamed member must not make users without a password
+			return raw{}, fmt.Errorf("there is no %.40q; a user without a password has an empty one", c.PasswordHash)
 		}
 		var r raw
 		for _, text := range []struct {

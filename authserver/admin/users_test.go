@@ -50,7 +50,11 @@ func (a *announced) Announce(_ context.Context, events []storage.Event) {
 
 func setup(t testing.TB) *bundle {
 	t.Helper()
-	db := engine.Open(t)
+	return setupOn(t, engine.Open(t))
+}
+
+func setupOn(t testing.TB, db *sqlstore.DB) *bundle {
+	t.Helper()
 	now := func() time.Time { return start }
 	checker, err := password.New(password.Config{
 		Users: db, Memory: 64, Time: 1, Unsafe: true, Now: now, Wait: time.Minute,

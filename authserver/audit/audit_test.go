@@ -131,10 +131,10 @@ func TestAppendWaitsNoLongerThanItsTimeout(t *testing.T) {
 		if waited := time.Since(began); waited != 0 {
 			t.Errorf("with too many in flight, appending took %s", waited)
 		}
+		<-done
 		if !strings.Contains(log.String(), "second") {
 			t.Errorf("the dropped record is not in the log: %s", log.String())
 		}
-		<-done
 		if waited := time.Since(began); waited != time.Second {
 			t.Errorf("a stuck store held the caller for %s", waited)
 		}
