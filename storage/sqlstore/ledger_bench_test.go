@@ -35,10 +35,12 @@ func BenchmarkPost(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			e := start(b)
 			f := newFloor(b, e)
-			for _, clients := range []int{1, 16, 64} {
+			for _, clients := range []int{1, 16, 64, 256} {
 				b.Run(fmt.Sprintf("accounts=256/clients=%d", clients), func(b *testing.B) { f.compare(b, clients, 256) })
 			}
-			b.Run("accounts=2/clients=64", func(b *testing.B) { f.compare(b, 64, 2) })
+			for _, clients := range []int{16, 64, 256} {
+				b.Run(fmt.Sprintf("accounts=2/clients=%d", clients), func(b *testing.B) { f.compare(b, clients, 2) })
+			}
 		})
 	}
 }
@@ -122,12 +124,15 @@ func (f *floor) post(l storage.Ledger) func(context.Context, int, int) error {
 
 // compare runs b.N transfers of each contender.
 func (f *floor) compare(b *testing.B, clients, accounts int) {
+	group := startGroup(b, f.db)
+	defer group.Stop()
 	contenders := []*contender{
 		{name: "plain", move: f.plain},
 		{name: "post", move: f.post(f.db)},
+		{name: "group", move: f.post(group)},
 		{name: "insert", move: f.insert},
 	}
-	slice := max(clients*4, 16)
+	slice := clients * 16 // long enough for groups to form
 	for done := 0; done < b.N; done += slice {
 		for _, c := range contenders {
 			begin := time.Now()
