@@ -53,7 +53,7 @@ type state struct {
 
 // sum hashes a secret together with the client it is of.
 func (h *hasher) sum(id storage.ClientID, s string) mac {
-	st := h.states.Get().(*state) //nolint:errcheck,forcetypeassert // the pool holds nothing else.
+	st := h.states.Get().(*state) //nolint:errcheck // the pool holds nothing else.
 	st.mac.Reset()
 	st.buf = append(st.buf[:0], id...)
 	st.buf = append(st.buf, 0)

@@ -2,9 +2,9 @@ package password
 
 import (
 	"crypto/hmac"
-	"crypto/md5"
+	"crypto/md5" //nolint:gosec // G501: to verify hashes that others made with it
 	"crypto/pbkdf2"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // G505: to verify hashes that others made with it
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
