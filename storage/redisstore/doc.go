@@ -1,13 +1,14 @@
 // Package redisstore keeps the hurried contracts of package storage in Redis 6 or later: it tells
-// other processes what has ended ([storage.Announcer], [Store.Follow]) and keeps one user's writes
-// in order ([storage.Locker]).
+// other processes what has ended ([storage.Announcer], [Store.Follow]), keeps one user's writes in
+// order ([storage.Locker]) and counts what may be guesses ([storage.Brakes]).
 //
 // It promises speed and order, and nothing that must be true. Everything in Redis may vanish at any
 // instant: what has ended is then found in SQL by polling, and locks are not had
 // ([storage.ErrUnavailable]). It holds no session, no token, no balance.
 //
 // Its callers: the process that assembles the rooms opens a [Store] and gives it as Announcer to
-// whoever ends sessions, as Locker to the wallet, and as the hurry to the guard.
+// whoever ends sessions, as Locker to the wallet, as the hurry to the guard, and as Brakes to those
+// who prove identities.
 //
 // # Where Redis is
 //
@@ -69,6 +70,8 @@
 //
 //	PREFIX{events}          stream of events, at most about 16384; TTL one hour, renewed by each push
 //	PREFIXlock:{USER}       a user's lock; TTL [Config.LockTTL]
+//	PREFIX{brake}:KIND:DIGEST  failures of an account, of an account at an address, of an address; TTL
+//	                        until they count no more, at most [storage.BrakeLimits].Known
 //
 // The part in braces is what a cluster places by.
 //
@@ -77,6 +80,12 @@
 // A stream, not publish and subscribe: a reader whose connection broke for a second reads on where it
 // was. Not consumer groups: every reader wants every event, and a group keeps state for readers that
 // will never come back.
+//
+// Brakes are one script over three keys, so that a try is judged and counted in one step however many
+// processes ask. The keys share one hash tag, so a cluster keeps all of them on one node: a try costs
+// a slow hash of some 28 ms beside it, and one node answers about a hundred thousand of these scripts
+// in a second. A tag for each account was rejected: a try counts on its account and on its address,
+// and no tag is common to both.
 //
 // The lease is not handed over inside a process without giving it back to Redis: a process with many
 // waiters would keep all others out, and a TTL that began with the first holder would run out on
@@ -87,6 +96,7 @@ import "github.com/tallystick/tallystick/storage"
 
 var (
 	_ storage.Announcer = (*Store)(nil)
+	_ storage.Brakes    = (*Store)(nil)
 	_ storage.Locker    = (*Store)(nil)
 	_ storage.Locker    = (*Queue)(nil)
 )

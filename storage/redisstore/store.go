@@ -139,3 +139,7 @@ func (s *Store) Close() error {
 func (s *Store) streamKey() string { return s.prefix + "{events}" }
 
 func (s *Store) lockKey(user storage.UserID) string { return s.prefix + "lock:{" + string(user) + "}" }
+
+func (s *Store) brakeKey(kind, digest string) string {
+	return s.prefix + "{brake}:" + kind + ":" + digest
+}
