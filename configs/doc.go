@@ -1,7 +1,7 @@
 // Package configs reads the configuration of Tallystick and says everything that is wrong with it at once.
 //
 // It promises one road: [Default], then the file, then the environment, then [Config.Validate].
-// [Load] walks it and returns either a configuration that a process can run on, or [Faults]: one line
+// [Load] walks it and returns either a configuration that a process can run on, or an [InvalidError]: one line
 // for each fault, naming the file and line (or the variable) and the key.
 //
 // It refuses what a careless hand would regret: a key it does not know (and names the nearest one it

@@ -16,8 +16,8 @@ type Fault struct {
 	Text string
 }
 
-// Error implements error. It is one line, and no name in it can drive a terminal.
-func (f Fault) Error() string {
+// String is the fault in one line. No name in it can drive a terminal.
+func (f Fault) String() string {
 	s := f.Text
 	if f.Key != "" {
 		s = f.Key + ": " + s
@@ -33,37 +33,31 @@ func (f Fault) Error() string {
 	}, s)
 }
 
-// Faults are all that is wrong with a configuration. As an error it has one line for each.
-type Faults []Fault
+// InvalidError is all that is wrong with a configuration.
+type InvalidError struct{ Faults []Fault }
 
-// Error implements error.
-func (f Faults) Error() string {
-	lines := make([]string, len(f))
-	for i, one := range f {
-		lines[i] = one.Error()
+// Error implements error. It has one line for each fault.
+func (e *InvalidError) Error() string {
+	lines := make([]string, len(e.Faults))
+	for i, one := range e.Faults {
+		lines[i] = one.String()
 	}
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap lets errors.As find each fault.
-func (f Faults) Unwrap() []error {
-	out := make([]error, len(f))
-	for i, one := range f {
-		out[i] = one
-	}
-	return out
-}
+// faults collects what is wrong.
+type faults []Fault
 
-func (f *Faults) add(where, key, format string, args ...any) {
+func (f *faults) add(where, key, format string, args ...any) {
 	*f = append(*f, Fault{Where: where, Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
-// orNil keeps an empty list from becoming an error that is not nil.
-func (f Faults) orNil() error {
+// orNil makes an error of what was collected.
+func (f faults) orNil() error {
 	if len(f) == 0 {
 		return nil
 	}
-	return f
+	return &InvalidError{Faults: f}
 }
 
 // nearest returns the candidate with the smallest edit distance to s, and false if none is near

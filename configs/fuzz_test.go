@@ -28,13 +28,13 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		faults, is := errors.AsType[configs.Faults](err)
-		if !is || len(faults) == 0 {
+		invalid, is := errors.AsType[*configs.InvalidError](err)
+		if !is || len(invalid.Faults) == 0 {
 			t.Fatalf("not faults: %v", err)
 		}
-		for _, one := range faults {
-			if strings.ContainsAny(one.Error(), "\n\r") {
-				t.Errorf("a fault of more than one line: %q", one.Error())
+		for _, one := range invalid.Faults {
+			if strings.ContainsAny(one.String(), "\n\r") {
+				t.Errorf("a fault of more than one line: %q", one.String())
 			}
 		}
 	})

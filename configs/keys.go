@@ -152,7 +152,7 @@ func parseDuration(s string) (time.Duration, error) {
 	if n > uint64(math.MaxInt64/day) {
 		return 0, errors.New("is longer than a duration can be")
 	}
-	total := time.Duration(n) * day //nolint:gosec // G115: bounded above.
+	total := time.Duration(n) * day
 	if rest == "" {
 		return total, nil
 	}

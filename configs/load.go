@@ -18,7 +18,7 @@ import (
 const maxSecretFile = 16 << 10
 
 // Load reads the file at path, then environ (as of [os.Environ]), then the files that they name, and
-// validates the whole. The error is [Faults], or says that the file cannot be read. An empty path
+// validates the whole. The error is an [*InvalidError], or says that the file cannot be read. An empty path
 // stands for an empty file, so that everything comes from the environment.
 func Load(path string, environ []string) (Config, error) {
 	if path == "" {
@@ -37,7 +37,7 @@ func Parse(name string, data []byte, environ []string) (Config, error) {
 	c := Default()
 	r := &reader{c: &c, tree: grow(name, data), where: map[string]string{}, known: map[string]bool{}}
 	if len(r.tree.faults) > 0 {
-		return Config{}, r.tree.faults // what the keys say cannot be told yet
+		return Config{}, r.tree.faults.orNil() // what the keys say cannot be told yet
 	}
 	r.environment(environ)
 	r.static()
@@ -68,7 +68,7 @@ type reader struct {
 	vars   map[string]string // ours, by name; those that were used are deleted
 	where  map[string]string // file:line or variable of each path that was set
 	known  map[string]bool   // the paths that there are
-	faults Faults
+	faults faults
 }
 
 // reported says that a key could not be read, so that what its field holds means nothing.
@@ -264,10 +264,10 @@ func cause(err error) string {
 }
 
 func readBounded(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name) //nolint:gosec // G304: the operator names the file.
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it has only been read.
 	return io.ReadAll(io.LimitReader(f, limit))
 }

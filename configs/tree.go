@@ -39,7 +39,7 @@ type tree struct {
 	leaves map[string]leaf
 	order  []string          // the paths, as they come in the file
 	lines  map[string]string // file:line of every path, sections included
-	faults Faults
+	faults faults
 }
 
 // grow reads a file into a tree. Its faults are those of form: what is known and what is meant is for

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,11 +36,11 @@ func (k Keys) SealingKey() ([]byte, error) {
 	return nil, errSealingKey
 }
 
-// Validate returns all that is wrong as [Faults], each naming its key, or nil.
+// Validate returns all that is wrong as an [*InvalidError], or nil.
 func (c *Config) Validate() error { return c.faults().orNil() }
 
-func (c *Config) faults() Faults {
-	var f Faults
+func (c *Config) faults() faults {
+	var f faults
 	c.checkIssuer(&f)
 	c.checkListen(&f)
 	if !c.Embedded {
@@ -57,7 +58,7 @@ func (c *Config) faults() Faults {
 	return f
 }
 
-func (c *Config) checkIssuer(f *Faults) {
+func (c *Config) checkIssuer(f *faults) {
 	u, err := url.Parse(c.Issuer)
 	switch {
 	case c.Issuer == "":
@@ -85,7 +86,7 @@ func loopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-func (c *Config) checkListen(f *Faults) {
+func (c *Config) checkListen(f *faults) {
 	l := &c.Listen
 	checkAddr(f, "listen.addr", l.Addr)
 	if l.AdminAddr != "" {
@@ -118,17 +119,17 @@ func (c *Config) checkListen(f *Faults) {
 	}
 }
 
-func checkAddr(f *Faults, key, addr string) {
+func checkAddr(f *faults, key, addr string) {
 	_, port, err := net.SplitHostPort(addr)
 	if err == nil {
-		_, err = net.LookupPort("tcp", port)
+		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	if err != nil || port == "" {
+	if err != nil {
 		f.add("", key, "%q is not an address such as 127.0.0.1:8080 or :8080", addr)
 	}
 }
 
-func (c *Config) checkEngines(f *Faults) {
+func (c *Config) checkEngines(f *faults) {
 	m := &c.MySQL
 	if m.DSN.Empty() {
 		f.add("", "mysql.dsn", "is missing; set it or mysql.dsn_file, such as user:password@tcp(db:3306)/tallystick")
@@ -160,7 +161,7 @@ func redisURL(s string) bool {
 		slices.Contains([]string{"", "-sentinel", "-cluster"}, strings.TrimPrefix(kind, "s"))
 }
 
-func (c *Config) checkKeys(f *Faults) {
+func (c *Config) checkKeys(f *faults) {
 	oneOf(f, "keys.algorithm", c.Keys.Algorithm, "EdDSA", "ES256", "RS256")
 	if c.Keys.EncryptionKey.Empty() {
 		f.add("", "keys.encryption_key", "is missing; set it or keys.encryption_key_file; make one with: openssl rand -base64 32")
@@ -181,7 +182,7 @@ const (
 	maxWorkKiB   = 1 << 20 // memory times passes
 )
 
-func (c *Config) checkPassword(f *Faults) {
+func (c *Config) checkPassword(f *faults) {
 	p := &c.Password
 	between(f, "password.memory_kib", p.MemoryKiB, 1, maxMemoryKiB)
 	between(f, "password.time", p.Time, 1, 16)
@@ -204,7 +205,7 @@ func (c *Config) checkPassword(f *Faults) {
 	}
 }
 
-func (c *Config) checkProducts(f *Faults) {
+func (c *Config) checkProducts(f *faults) {
 	if len(c.Products) == 0 {
 		f.add("", productsPath, "is empty; name at least one product, such as products: {shop: {}}")
 	}
@@ -219,7 +220,7 @@ func (c *Config) checkProducts(f *Faults) {
 	}
 }
 
-func (t *Terminal) check(f *Faults, path string) {
+func (t *Terminal) check(f *faults, path string) {
 	oneOf(f, path+".mode", t.Mode, "kickout", "shared", "concurrent")
 	spanBetween(f, path+".access_ttl", t.AccessTTL, time.Second, day)
 	spanBetween(f, path+".session_ttl", t.SessionTTL, time.Second, 400*day)
@@ -240,7 +241,7 @@ func (t *Terminal) check(f *Faults, path string) {
 
 var currencyForm = regexp.MustCompile(`^[A-Z]{3}$`)
 
-func (c *Config) checkWallet(f *Faults) {
+func (c *Config) checkWallet(f *faults) {
 	w := &c.Wallet
 	if len(w.Currencies) == 0 {
 		f.add("", "wallet.currencies", "is empty; name at least one, such as [CNY]")
@@ -275,13 +276,13 @@ func (c *Config) warnings() []string {
 	return out
 }
 
-func between[N int | int64](f *Faults, key string, n, low, high N) {
+func between[N int | int64](f *faults, key string, n, low, high N) {
 	if n < low || n > high {
 		f.add("", key, "%d is not between %d and %d", n, low, high)
 	}
 }
 
-func spanBetween(f *Faults, key string, d, low, high time.Duration) {
+func spanBetween(f *faults, key string, d, low, high time.Duration) {
 	if d < low || d > high {
 		f.add("", key, "%s is not between %s and %s", short(d), short(low), short(high))
 	}
@@ -295,7 +296,7 @@ func short(d time.Duration) string {
 	return d.String()
 }
 
-func oneOf(f *Faults, key, value string, allowed ...string) {
+func oneOf(f *faults, key, value string, allowed ...string) {
 	if slices.Contains(allowed, value) {
 		return
 	}

@@ -42,12 +42,12 @@ No server is contacted.`,
 		Args:    cli.Args("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := configs.Load(args[0], os.Environ())
-			faults, wrong := errors.AsType[configs.Faults](err)
+			invalid, wrong := errors.AsType[*configs.InvalidError](err)
 			switch {
 			case err != nil && (!wrong || !cli.JSON(c)):
 				return err
 			case err != nil:
-				return printFaults(c, faults)
+				return printFaults(c, invalid.Faults)
 			}
 			v := verdict{OK: true, Faults: []verdictFault{}, Warnings: append([]string{}, cfg.Warnings...)}
 			return cli.Print(c, v, func(w io.Writer) error {
@@ -61,7 +61,7 @@ No server is contacted.`,
 	})
 }
 
-func printFaults(c *cobra.Command, faults configs.Faults) error {
+func printFaults(c *cobra.Command, faults []configs.Fault) error {
 	v := verdict{Warnings: []string{}}
 	for _, f := range faults {
 		v.Faults = append(v.Faults, verdictFault(f))

@@ -54,9 +54,7 @@ func migrateUpCommand() *cobra.Command {
 		Short:   "Apply the migrations that are missing",
 		Example: "  tallystick migrate up --config tallystick.yaml",
 		RunE: func(c *cobra.Command, _ []string) error {
-			applied, err := onSchema(c,
-				func(ctx context.Context, d mysql.Config) ([]sqlstore.Applied, error) { return mysql.Migrate(ctx, d) },
-				func(ctx context.Context, d sqlite.Config) ([]sqlstore.Applied, error) { return sqlite.Migrate(ctx, d) })
+			applied, err := onSchema(c, mysql.Migrate, sqlite.Migrate)
 			if err != nil {
 				return err
 			}
@@ -86,9 +84,7 @@ func migrateStatusCommand() *cobra.Command {
 		Long:    "Exits with 1 if migrations are missing.",
 		Example: "  tallystick migrate status --config tallystick.yaml --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			status, err := onSchema(c,
-				func(ctx context.Context, d mysql.Config) (sqlstore.Status, error) { return mysql.Status(ctx, d) },
-				func(ctx context.Context, d sqlite.Config) (sqlstore.Status, error) { return sqlite.Status(ctx, d) })
+			status, err := onSchema(c, mysql.Status, sqlite.Status)
 			if err != nil {
 				return err
 			}

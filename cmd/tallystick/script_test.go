@@ -96,10 +96,10 @@ func servers(t *testing.T, e *testscript.Env, dsn, redisURL string) error {
 			t.Error(err)
 		}
 		_ = admin.Close()
-		clear := redis.NewClient(options)
-		defer clear.Close()
-		for keys := clear.Scan(t.Context(), 0, name+":*", 1000).Iterator(); keys.Next(t.Context()); {
-			clear.Del(t.Context(), keys.Val())
+		cache := redis.NewClient(options)
+		defer cache.Close()
+		for keys := cache.Scan(t.Context(), 0, name+":*", 1000).Iterator(); keys.Next(t.Context()); {
+			cache.Del(t.Context(), keys.Val())
 		}
 	})
 	own, err := mysql.ParseDSN(dsn)

@@ -59,7 +59,7 @@ code is 1.`,
 			if err != nil {
 				return err
 			}
-			defer in.Close() //nolint:errcheck // it has only been read.
+			defer in.Close()
 			return withKit(c, func(ctx context.Context, k *kit) error { return importUsers(ctx, c, k, in, size, o) })
 		},
 	}))
@@ -94,7 +94,7 @@ func openImport(c *cobra.Command, name string) (io.ReadCloser, int64, error) {
 	if name == "-" {
 		return io.NopCloser(c.InOrStdin()), 0, nil
 	}
-	f, err := os.Open(name) //nolint:gosec // G304: the operator names the file.
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -43,7 +43,7 @@ func Password(c *cobra.Command) (secret.Text, error) {
 	}
 	switch {
 	case name != "" && name != "-":
-		f, err := os.Open(name) //nolint:gosec // G304: the operator names the file.
+		f, err := os.Open(name)
 		if err != nil {
 			return secret.Text{}, fmt.Errorf("read password: %w", err)
 		}
@@ -71,7 +71,7 @@ func askTwice(in *os.File, prompt io.Writer) (secret.Text, error) {
 	var typed [2]string
 	for i, question := range []string{"Password: ", "Once more: "} {
 		fmt.Fprint(prompt, question)
-		b, err := term.ReadPassword(int(in.Fd())) //nolint:gosec // G115: a file descriptor is small.
+		b, err := term.ReadPassword(int(in.Fd()))
 		fmt.Fprintln(prompt)
 		if err != nil {
 			return secret.Text{}, fmt.Errorf("read password: %w", err)

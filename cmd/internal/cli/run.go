@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -126,10 +127,8 @@ func Args(names ...string) cobra.PositionalArgs {
 // OneOf gives a [UsageError] unless the value is among those allowed. name is what the user calls it:
 // --role.
 func OneOf(name, value string, allowed ...string) error {
-	for _, a := range allowed {
-		if value == a {
-			return nil
-		}
+	if slices.Contains(allowed, value) {
+		return nil
 	}
 	return Usagef("%s: %q is not one of %s%s", name, value, strings.Join(allowed, ", "), didYouMean(value, allowed, ""))
 }

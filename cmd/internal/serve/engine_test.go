@@ -101,9 +101,9 @@ func TestRequestID(t *testing.T) {
 			var seen string
 			e.GET("/x", func(c *gin.Context) { seen = serve.RequestID(c.Request.Context()); c.Status(http.StatusNoContent) })
 			r := get("/x")
-			r.Header.Set("X-Request-Id", c.sent)
+			r.Header.Set(serve.HeaderRequestID, c.sent)
 			w := send(e, r)
-			echoed := w.Header().Get("X-Request-Id")
+			echoed := w.Header().Get(serve.HeaderRequestID)
 			if echoed != seen || echoed == "" {
 				t.Errorf("the answer says %q, the handler saw %q", echoed, seen)
 			}
@@ -138,7 +138,7 @@ func TestAccessRecord(t *testing.T) {
 		c.String(http.StatusUnauthorized, "no!")
 	})
 	r := get("/v1/things/secret-path?token=secret-query")
-	r.Header.Set("X-Request-Id", "r1")
+	r.Header.Set(serve.HeaderRequestID, "r1")
 	r.Header.Set("Authorization", "Bearer secret-header")
 	send(e, r)
 	want := map[string]any{

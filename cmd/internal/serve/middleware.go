@@ -30,7 +30,7 @@ func record(log *slog.Logger, requests *requests, describe func(*gin.Context, *R
 			if !r.record.stream {
 				requests.observe(c.Request.Method, c.FullPath(), c.Writer.Status(), latency)
 			}
-			r.write(c, handler, end, latency)
+			r.write(c.Request.Context(), c, handler, end, latency)
 		}()
 		c.Next()
 	}
@@ -41,8 +41,8 @@ const maxAttrs = 12
 
 // write hands the record to the handler of the log itself: a logger would look for the line of source
 // that calls it, which is always this one.
-func (r *request) write(c *gin.Context, h slog.Handler, at time.Time, latency time.Duration) {
-	ctx, status, level := c.Request.Context(), c.Writer.Status(), slog.LevelInfo
+func (r *request) write(ctx context.Context, c *gin.Context, h slog.Handler, at time.Time, latency time.Duration) {
+	status, level := c.Writer.Status(), slog.LevelInfo
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelWarn
 	}
