@@ -152,7 +152,8 @@ type Refresh struct {
 	ExpiresAt time.Time // whole seconds; never after the session's
 	// Access stamps the access token handed out together with this refresh token.
 	Access Stamp
-	// UsedAt is when it was exchanged, and Next for which; nil and zero while it is unused.
+	// UsedAt is when it was exchanged, and Next for which; nil and zero while it is unused. Used with
+	// no Next is revoked: its family has signed out.
 	UsedAt *time.Time
 	Next   RefreshHash
 }
@@ -284,11 +285,31 @@ type Sessions interface {
 	// LiveSessions returns the sessions of a user that are live at now, newest first, at most 1000.
 	LiveSessions(ctx context.Context, user UserID, now time.Time) ([]Session, error)
 
+	// Sessions returns up to limit sessions of a user with IDs below before (empty: the newest), newest
+	// first: those that nobody has ended, or with includeEnded all that are still kept. Some that
+	// nobody has ended may be past their time; see [Session.EndedAt].
+	Sessions(ctx context.Context, user UserID, includeEnded bool, before SessionID, limit int) ([]Session, error)
+
 	// Check reads whether a token's session, or for client credentials its client, still stands at now.
 	// It returns nil if so, an [*EndedError] if not (an unknown session is reported as Expired, since
 	// tombstones outlive their tokens), and any other error if it cannot tell.
+	// A token of client credentials has ended as well when it was revoked by its JTI.
 	Check(ctx context.Context, b Bearer, now time.Time) error
+
+	// RevokeToken ends one access token that has no session, by its jti, until it expires at until. In
+	// one transaction it keeps the jti, writes the event ([SubjectToken], [SignedOut]) and appends the
+	// audit record (nil for none), and it returns the event. Revoking what is revoked, or has expired at
+	// now, is not an error and changes nothing.
+	RevokeToken(ctx context.Context, jti string, client ClientID, actor string, until time.Time, audit *AuditRecord, now time.Time) ([]Event, error)
+
+	// Touch moves LastSeenAt of live sessions forward to the times given, and never back. Sessions that
+	// are unknown or have ended are passed over. It takes at most [MaxTouch] sessions and writes them in
+	// small transactions, in order, so that no sign-in waits for long; after an error some may be written.
+	Touch(ctx context.Context, seen map[SessionID]time.Time) error
 }
+
+// MaxTouch is how many sessions [Sessions.Touch] takes at once.
+const MaxTouch = 1000
 
 // Refreshes keeps refresh tokens; they are born in [Sessions.Open].
 type Refreshes interface {
@@ -303,10 +324,23 @@ type Refreshes interface {
 	//
 	// Errors: ErrNotFound for a token that is unknown or belongs to another client (which changes
 	// nothing); [*EndedError] when the session has ended, or expired; ErrExpired when the token is past
-	// its own time. However many callers race, one exchange happens and all get its answer.
+	// its own time. Any token of a family that was revoked gives an [*EndedError] that says SignedOut, and
+	// is never taken for theft: the other members of the session are not to suffer for it. However many callers race, one exchange happens and all get its answer.
 	Rotate(ctx context.Context, r Rotation) (Rotated, []Event, error)
 
 	// Refresh returns a refresh token, used or not; ErrNotFound if there is none (any more). What it
 	// belongs to and its scope never change, so what is refused for them need not use it up first.
 	Refresh(ctx context.Context, hash RefreshHash) (Refresh, error)
+
+	// Revoke signs out the family of a token, used or not: the family's unused token is used up without
+	// a successor. The last family out ends the session as SignedOut, with its event. All of it, and the
+	// audit record (nil for none; its user and session are filled in), is one transaction.
+	//
+	// ErrNotFound for a token that is unknown or belongs to another client, which changes nothing. With
+	// no live token left in the family, or the session ended, there is nothing to do and no error.
+	Revoke(ctx context.Context, hash RefreshHash, client ClientID, actor string, audit *AuditRecord, now time.Time) ([]Event, error)
+
+	// Members returns how many live families a session has: those with a token that is neither used nor
+	// past its time at now. None if the session is unknown or not live.
+	Members(ctx context.Context, session SessionID, now time.Time) (int, error)
 }

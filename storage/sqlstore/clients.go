@@ -19,10 +19,11 @@ const (
 	selectClient       = "SELECT " + clientColumns + " FROM clients WHERE client_id = ?"
 	selectClients      = "SELECT " + clientColumns + " FROM clients WHERE client_id > ? ORDER BY client_id LIMIT ?"
 	selectClientID     = "SELECT client_id FROM clients WHERE client_id = ?"
-	selectClientTokens = "SELECT disabled_at, tokens_from FROM clients WHERE client_id = ?"
-	updateClient       = "UPDATE clients SET name = ?, secret = ?, old_secret = ?, old_secret_until = ?, settings = ?, version = version + 1, updated_at = ? WHERE client_id = ? AND version = ?"
-	disableClient      = "UPDATE clients SET disabled_at = COALESCE(disabled_at, ?), tokens_from = ?, version = version + 1, updated_at = ? WHERE client_id = ?"
-	enableClient       = "UPDATE clients SET disabled_at = NULL, version = version + 1, updated_at = ? WHERE client_id = ?"
+	selectClientTokens = "SELECT disabled_at, tokens_from, (SELECT revoked_at FROM revoked_tokens WHERE token_id = ?), " +
+		"(SELECT actor FROM revoked_tokens WHERE token_id = ?) FROM clients WHERE client_id = ?"
+	updateClient  = "UPDATE clients SET name = ?, secret = ?, old_secret = ?, old_secret_until = ?, settings = ?, version = version + 1, updated_at = ? WHERE client_id = ? AND version = ?"
+	disableClient = "UPDATE clients SET disabled_at = COALESCE(disabled_at, ?), tokens_from = ?, version = version + 1, updated_at = ? WHERE client_id = ?"
+	enableClient  = "UPDATE clients SET disabled_at = NULL, version = version + 1, updated_at = ? WHERE client_id = ?"
 )
 
 // settings is what of a client stands in one column: lists that no statement looks into.

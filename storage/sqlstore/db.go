@@ -56,6 +56,8 @@ type DB struct {
 	w *sql.DB // transactions that write
 	r *sql.DB // everything else; may be the same
 
+	trimmed [trimKinds]atomic.Int64 // for each rule of trimming, up to which time it has trimmed
+
 	closed atomic.Bool // what a closed pool says has no type and no number
 }
 

@@ -40,7 +40,7 @@ func (db *DB) Position(ctx context.Context) (n int64, err error) {
 // Snapshot implements [storage.Feed]. No row or connection is held while each runs.
 func (db *DB) Snapshot(ctx context.Context, now time.Time, each func(storage.Event) error) error {
 	// The first page begins after all events of the microsecond now: their time is not after it.
-	until, id := micros(now), "~"
+	until, id := micros(now), lastID
 	for {
 		var events []storage.Event
 		err := db.read(ctx, "feed snapshot", func(ctx context.Context, q querier) (err error) {

@@ -99,12 +99,57 @@ func (b *batch) checkSessions(ctx context.Context, tx *sql.Tx, by *bearers, clie
 	return rows.Err()
 }
 
+// checkClients also counts how many of the tokens were revoked. As a rule none was, and the count says
+// so. A revocation that has returned is seen; its row is locked as little as a user's is.
 func (b *batch) checkClients(ctx context.Context, tx *sql.Tx, by *bearers) error {
-	items := maps.Clone(by.clients)
-	rows, err := tx.QueryContext(ctx, spread(lockClients, max(len(by.wanted), 1), len(items))+b.d.ForShare,
-		append(sortedArgs(by.wanted), sortedArgs(items)...)...)
-	if err != nil {
+	tokens := tokensOfClients(by)
+	revoked, err := b.lockClients(ctx, tx, by, sortedArgs(tokens))
+	if err != nil || revoked == 0 {
 		return err
+	}
+	ends, err := collect(ctx, tx, scanRevoked, spread(findRevoked, max(len(tokens), 1)), sortedArgs(tokens)...)
+	if err != nil {
+		return fmt.Errorf("find revoked tokens: %w", err)
+	}
+	for _, r := range ends {
+		for _, it := range tokens[r.token] {
+			it.ended(&r.end)
+		}
+	}
+	return nil
+}
+
+// tokensOfClients are the postings that came with tokens of client credentials, by their jti.
+func tokensOfClients(by *bearers) map[string][]*item {
+	tokens := map[string][]*item{}
+	for _, items := range by.clients {
+		for _, it := range items {
+			tokens[it.Bearer.JTI] = append(tokens[it.Bearer.JTI], it)
+		}
+	}
+	return tokens
+}
+
+// revokedToken is a token that was revoked, and how.
+type revokedToken struct {
+	token string
+	end   storage.End
+}
+
+func scanRevoked(row scanner) (r revokedToken, err error) {
+	var at int64
+	var actor string
+	err = row.Scan(&r.token, &at, &actor)
+	r.end = revokedAt(at, actor)
+	return r, err
+}
+
+func (b *batch) lockClients(ctx context.Context, tx *sql.Tx, by *bearers, tokens []any) (revoked int, err error) {
+	items := maps.Clone(by.clients)
+	args := slices.Concat(sortedArgs(by.wanted), tokens, sortedArgs(items))
+	rows, err := tx.QueryContext(ctx, spread(lockClients, max(len(by.wanted), 1), len(tokens), len(items))+b.d.ForShare, args...)
+	if err != nil {
+		return 0, err
 	}
 	defer rows.Close() //nolint:errcheck // Err tells.
 	for rows.Next() {
@@ -112,8 +157,8 @@ func (b *batch) checkClients(ctx context.Context, tx *sql.Tx, by *bearers) error
 			id storage.ClientID
 			c  clientState
 		)
-		if err := rows.Scan(&by.exist, &id, &c.disabledAt, &c.tokensFrom); err != nil {
-			return err
+		if err := rows.Scan(&by.exist, &revoked, &id, &c.disabledAt, &c.tokensFrom); err != nil {
+			return 0, err
 		}
 		for _, it := range items[id] {
 			it.ended(c.end(it.Bearer))
@@ -121,7 +166,7 @@ func (b *batch) checkClients(ctx context.Context, tx *sql.Tx, by *bearers) error
 		delete(items, id)
 	}
 	endUnknown(items)
-	return rows.Err()
+	return revoked, rows.Err()
 }
 
 // endUnknown ends the postings whose bearer has no row: tombstones outlive the tokens that name them.

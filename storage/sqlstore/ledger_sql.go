@@ -23,8 +23,10 @@ const (
 		` session_id, expires_at, idle_at, ended_at, end_reason, end_actor, end_terminal, end_device` +
 		` FROM sessions WHERE session_id IN ({?|, }) ORDER BY session_id`
 	lockClients = `SELECT (SELECT COUNT(*) FROM users WHERE user_id IN ({?|, })),` +
+		` (SELECT COUNT(*) FROM revoked_tokens WHERE token_id IN ({?|, })),` +
 		` client_id, disabled_at, tokens_from FROM clients WHERE client_id IN ({?|, }) ORDER BY client_id`
-	findUsers = `SELECT user_id FROM users WHERE user_id IN ({?|, })`
+	findRevoked = `SELECT token_id, revoked_at, actor FROM revoked_tokens WHERE token_id IN ({?|, })`
+	findUsers   = `SELECT user_id FROM users WHERE user_id IN ({?|, })`
 
 	lockAccounts = `SELECT ` + accountColumns + ` FROM accounts WHERE account_id IN ({?|, }) ORDER BY account_id`
 	makeAccounts = ` accounts (` + accountColumns + `) VALUES {(?, ?, ?, 0, 0, 0, 0, ?)|, }`

@@ -12,6 +12,9 @@ import (
 // pageMax bounds every page that is read, whatever the caller asks for.
 const pageMax = 1000
 
+// lastID is after every identifier, which have nothing above "z".
+const lastID = "~"
+
 // querier is what a transaction and a pool have in common.
 type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)

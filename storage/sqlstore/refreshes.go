@@ -111,6 +111,13 @@ func (x *exchange) lockToken(ctx context.Context, hash storage.RefreshHash) (sto
 // again answers a token that was exchanged before: with the same answer to who may not have had it,
 // and with the end of the session to everybody else.
 func (x *exchange) again(ctx context.Context, token storage.Refresh) error {
+	left, err := departed(ctx, x.tx, token)
+	if err != nil {
+		return err
+	}
+	if left != nil {
+		return &storage.EndedError{End: *left}
+	}
 	if !x.now.After(token.UsedAt.Add(x.r.Window)) {
 		next, err := x.lockToken(ctx, token.Next)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -206,7 +213,7 @@ func scanRefresh(row scanner) (storage.Refresh, error) {
 	if err != nil {
 		return storage.Refresh{}, err
 	}
-	if len(hash) != len(r.Hash) || (used.Valid && len(next) != len(r.Next)) {
+	if len(hash) != len(r.Hash) || (len(next) != 0 && len(next) != len(r.Next)) {
 		return storage.Refresh{}, errors.New("refresh token: hash of the wrong length")
 	}
 	copy(r.Hash[:], hash)

@@ -18,9 +18,11 @@ const (
 		"device_id, device_name, address, user_agent, session_data, created_at, last_seen_at, expires_at, idle_at, " +
 		"access_jti, access_kid, access_iat, access_exp, access_until, ended_at, end_reason, end_actor, end_terminal, end_device"
 
-	insertSession = "INSERT INTO sessions (" + sessionColumns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-	selectSession = "SELECT " + sessionColumns + " FROM sessions WHERE session_id = ?"
-	selectLive    = "SELECT " + sessionColumns + " FROM sessions WHERE user_id = ? AND ended_at IS NULL AND expires_at > ? AND idle_at > ? ORDER BY created_at DESC, session_id DESC LIMIT ?"
+	insertSession  = "INSERT INTO sessions (" + sessionColumns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	selectSession  = "SELECT " + sessionColumns + " FROM sessions WHERE session_id = ?"
+	selectLive     = "SELECT " + sessionColumns + " FROM sessions WHERE user_id = ? AND ended_at IS NULL AND expires_at > ? AND idle_at > ? ORDER BY created_at DESC, session_id DESC LIMIT ?"
+	selectNotEnded = "SELECT " + sessionColumns + " FROM sessions WHERE user_id = ? AND ended_at IS NULL AND session_id < ? ORDER BY session_id DESC LIMIT ?"
+	selectKept     = "SELECT " + sessionColumns + " FROM sessions WHERE user_id = ? AND session_id < ? ORDER BY session_id DESC LIMIT ?"
 	// selectSlotIDs and selectUserIDs find the sessions that nobody has ended, without locking: a
 	// locking read would lock what it passes in the index. Each is then locked by its primary key.
 	selectSlotIDs = "SELECT session_id FROM sessions WHERE user_id = ? AND product = ? AND terminal = ? AND ended_at IS NULL ORDER BY session_id"
@@ -45,6 +47,24 @@ func (db *DB) LiveSessions(ctx context.Context, user storage.UserID, now time.Ti
 	at := micros(storage.Instant(now))
 	err = db.read(ctx, "live sessions", func(ctx context.Context, q querier) (err error) {
 		list, err = collect(ctx, q, scanSession, selectLive, string(user), at, at, pageMax)
+		return err
+	})
+	return list, err
+}
+
+// Sessions implements [storage.Sessions].
+func (db *DB) Sessions(
+	ctx context.Context, user storage.UserID, includeEnded bool, before storage.SessionID, limit int,
+) (list []storage.Session, err error) {
+	if before == "" {
+		before = lastID
+	}
+	err = db.read(ctx, "sessions of user", func(ctx context.Context, q querier) (err error) {
+		if includeEnded {
+			list, err = collect(ctx, q, scanSession, selectKept, string(user), string(before), page(limit))
+			return err
+		}
+		list, err = collect(ctx, q, scanSession, selectNotEnded, string(user), string(before), page(limit))
 		return err
 	})
 	return list, err
@@ -80,26 +100,37 @@ func standing(ctx context.Context, q querier, b storage.Bearer, now time.Time, l
 	return clientStanding(ctx, q, b, now)
 }
 
+// clientStanding reads what speaks against a client's tokens, and for a token without a session also
+// whether it was revoked: one statement, a primary key each.
 func clientStanding(ctx context.Context, q querier, b storage.Bearer, now time.Time) error {
-	var disabled, from sql.NullInt64
-	err := q.QueryRowContext(ctx, selectClientTokens, string(b.Client)).Scan(&disabled, &from)
-	switch {
-	case errors.Is(err, sql.ErrNoRows) && b.Session != "":
-		return nil // the session stands, and says more than a client that nobody disabled
-	case errors.Is(err, sql.ErrNoRows):
+	var c clientState
+	var revoked sql.NullInt64
+	var actor sql.NullString
+	err := q.QueryRowContext(ctx, selectClientTokens, b.JTI, b.JTI, string(b.Client)).Scan(&c.disabledAt, &c.tokensFrom, &revoked, &actor)
+	if errors.Is(err, sql.ErrNoRows) {
+		if b.Session != "" {
+			return nil // the session stands, and says more than a client that nobody disabled
+		}
 		return &storage.EndedError{End: expiredAt(now)}
-	case err != nil:
+	}
+	if err != nil {
 		return err
-	case from.Valid && !b.IssuedAt.After(instant(from.Int64)):
-		return &storage.EndedError{End: storage.End{Reason: storage.Kicked, At: instant(from.Int64), Actor: "system"}}
-	case disabled.Valid:
-		return &storage.EndedError{End: storage.End{Reason: storage.Kicked, At: instant(disabled.Int64), Actor: "system"}}
+	}
+	if end := c.end(b); end != nil {
+		return &storage.EndedError{End: *end}
+	}
+	if b.Session == "" && revoked.Valid {
+		return &storage.EndedError{End: revokedAt(revoked.Int64, actor.String)}
 	}
 	return nil
 }
 
 func expiredAt(at time.Time) storage.End {
 	return storage.End{Reason: storage.Expired, At: at, Actor: "system"}
+}
+
+func revokedAt(us int64, actor string) storage.End {
+	return storage.End{Reason: storage.SignedOut, At: instant(us), Actor: actor}
 }
 
 // lockSession locks a session by its primary key and reads it.

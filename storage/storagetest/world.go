@@ -22,6 +22,7 @@ type Store interface {
 	storage.Feed
 	storage.Keys
 	storage.Audit
+	storage.Upkeep
 }
 
 // world is what a case plays in: an empty store and a clock.

@@ -1,0 +1,166 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/tallystick/tallystick/storage"
+)
+
+var _ storage.Upkeep = (*DB)(nil)
+
+const (
+	trimKinds = 6   // kinds of what is trimmed
+	trimChunk = 100 // rows that are removed in one transaction
+)
+
+// What is due is found without a lock, through the index on its time, oldest first, from where the last
+// call left off, and then removed by primary key, a statement each. See the package comment.
+const (
+	dueRefreshes = "SELECT token_hash, expires_at FROM refresh_tokens WHERE expires_at >= ? AND expires_at < ? ORDER BY expires_at LIMIT ?"
+	dueSessions  = "SELECT session_id, expires_at FROM sessions WHERE expires_at >= ? AND expires_at < ? ORDER BY expires_at LIMIT ?"
+	dueEvents    = "SELECT event_id, until_at FROM session_events WHERE until_at >= ? AND until_at < ? AND number > 0 ORDER BY until_at LIMIT ?"
+	dueRevoked   = "SELECT token_id, until_at FROM revoked_tokens WHERE until_at >= ? AND until_at < ? ORDER BY until_at LIMIT ?"
+	dueAudit     = "SELECT audit_id, at FROM audit WHERE at >= ? AND at < ? ORDER BY at LIMIT ?"
+	dueAnswers   = "SELECT user_id, client_id, idem_key, created_at FROM answers WHERE created_at >= ? AND created_at < ? ORDER BY created_at LIMIT ?"
+	tokensOf     = "SELECT token_hash, expires_at FROM refresh_tokens WHERE session_id = ? LIMIT ?"
+
+	dropRefresh = "DELETE FROM refresh_tokens WHERE token_hash = ?"
+	dropSession = "DELETE FROM sessions WHERE session_id = ?"
+	dropEvent   = "DELETE FROM session_events WHERE event_id = ?"
+	dropRevoked = "DELETE FROM revoked_tokens WHERE token_id = ?"
+	dropAudit   = "DELETE FROM audit WHERE audit_id = ?"
+	dropAnswer  = "DELETE FROM answers WHERE user_id = ? AND client_id = ? AND idem_key = ?"
+)
+
+// trimRule is how one kind is trimmed. The columns found are the primary key and then the time.
+type trimRule struct {
+	kind      storage.TrimKind
+	due, drop string
+	key       int // columns of the primary key
+}
+
+func trimRules() [trimKinds]trimRule {
+	return [trimKinds]trimRule{
+		{storage.TrimRefreshes, dueRefreshes, dropRefresh, 1},
+		{storage.TrimSessions, dueSessions, dropSession, 1},
+		{storage.TrimEvents, dueEvents, dropEvent, 1},
+		{storage.TrimRevoked, dueRevoked, dropRevoked, 1},
+		{storage.TrimAnswers, dueAnswers, dropAnswer, 3},
+		{storage.TrimAudit, dueAudit, dropAudit, 1},
+	}
+}
+
+// dueRow is a row to remove: its primary key, and its time.
+type dueRow struct {
+	key []any
+	at  int64
+}
+
+// Trim implements [storage.Upkeep].
+func (db *DB) Trim(ctx context.Context, kind storage.TrimKind, before time.Time, limit int) (int, error) {
+	rules := trimRules()
+	i := slices.IndexFunc(rules[:], func(r trimRule) bool { return r.kind == kind })
+	if i < 0 {
+		return 0, fmt.Errorf("no such kind to trim: %q", kind)
+	}
+	t := trimming{db: db, rule: rules[i], from: &db.trimmed[i], left: min(max(limit, 0), storage.MaxTrim)}
+	due, err := t.due(ctx, micros(storage.Instant(before)))
+	if err != nil {
+		return 0, err
+	}
+	for len(due) > 0 && t.left > 0 {
+		done, err := t.remove(ctx, due)
+		if err != nil {
+			return t.removed, err
+		}
+		if done > 0 {
+			t.from.Store(due[done-1].at)
+		}
+		due = due[done:]
+	}
+	return t.removed, nil
+}
+
+// trimming is one run of [DB.Trim].
+type trimming struct {
+	db      *DB
+	rule    trimRule
+	from    *atomic.Int64 // where the search begins
+	left    int           // how many rows may still be removed
+	removed int
+}
+
+// due finds rows whose time is before before. The engine keeps what is deleted in its indexes for as long
+// as a snapshot may ask for it; to begin where the last search ended spares it to pass by all that again.
+// What has come in below that is found when there is nothing left above it.
+func (t *trimming) due(ctx context.Context, before int64) (rows []dueRow, err error) {
+	err = t.db.read(ctx, "find "+string(t.rule.kind), func(ctx context.Context, q querier) (err error) {
+		from := t.from.Load()
+		rows, err = collect(ctx, q, scanDue(t.rule.key), t.rule.due, from, before, t.left)
+		if err == nil && len(rows) < t.left && from != 0 {
+			t.from.Store(0)
+			rows, err = collect(ctx, q, scanDue(t.rule.key), t.rule.due, int64(0), before, t.left)
+		}
+		return err
+	})
+	return rows, err
+}
+
+// remove removes the first of the rows in a transaction, and returns how many of them are done with.
+func (t *trimming) remove(ctx context.Context, due []dueRow) (done int, err error) {
+	most := min(trimChunk, t.left)
+	var found, removed int
+	err = t.db.write(ctx, "trim "+string(t.rule.kind), func(ctx context.Context, tx *sql.Tx) error {
+		found, removed, done = 0, 0, 0
+		drop := func(statement string, key []any) error {
+			n, err := affect(ctx, tx, statement, key...)
+			found, removed = found+1, removed+int(n)
+			return err
+		}
+		for _, row := range due {
+			if t.rule.kind == storage.TrimSessions {
+				tokens, err := collect(ctx, tx, scanDue(1), tokensOf, row.key[0], most-found)
+				if err != nil {
+					return err
+				}
+				for _, token := range tokens {
+					if err := drop(dropRefresh, token.key); err != nil {
+						return err
+					}
+				}
+			}
+			if found >= most {
+				return nil
+			}
+			if err := drop(t.rule.drop, row.key); err != nil {
+				return err
+			}
+			done++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	t.left -= found
+	t.removed += removed
+	return done, nil
+}
+
+// scanDue reads a primary key of so many columns, and a time.
+func scanDue(columns int) func(scanner) (dueRow, error) {
+	return func(row scanner) (dueRow, error) {
+		due := dueRow{key: make([]any, columns)}
+		dest := make([]any, 0, columns+1)
+		for i := range due.key {
+			dest = append(dest, &due.key[i])
+		}
+		err := row.Scan(append(dest, &due.at)...)
+		return due, err
+	}
+}
