@@ -3,60 +3,51 @@ package e2e_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
+	"github.com/tallystick/tallystick/cmd/internal/rig"
 	"github.com/tallystick/tallystick/cmd/internal/story"
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
 )
 
-const readyWithin = 30 * time.Second
-
-var (
-	buildOnce sync.Once
-	built     string
-	errBuild  error
-)
+// builds are the binaries, built when they are first asked for: the usual one, and the one with
+// failpoints.
+var builds struct{ usual, mortal func() (string, error) }
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if built != "" {
-		os.RemoveAll(filepath.Dir(built))
-	}
-	os.Exit(code)
-}
-
-// binary builds tallystick once.
-func binary(t *testing.T) string {
-	t.Helper()
-	buildOnce.Do(func() {
+	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "tallystick-e2e-")
 		if err != nil {
-			errBuild = err
-			return
+			panic(err)
 		}
-		built = filepath.Join(dir, "tallystick")
-		out, err := exec.Command("go", "build", "-o", built, "github.com/tallystick/tallystick/cmd/tallystick").CombinedOutput()
+		defer os.RemoveAll(dir)
+		ctx := context.Background()
+		builds.usual = sync.OnceValues(func() (string, error) { return rig.Build(ctx, dir) })
+		builds.mortal = sync.OnceValues(func() (string, error) { return rig.Build(ctx, dir, "failpoint") })
+		return m.Run()
+	}())
+}
+
+func binary(t *testing.T) string { return must(t)(builds.usual()) }
+
+// mortal is the binary that failpoints can kill.
+func mortal(t *testing.T) string { return must(t)(builds.mortal()) }
+
+// must returns a function that takes a value and an error, and fails the test with the error.
+func must(t *testing.T) func(string, error) string {
+	return func(s string, err error) string {
+		t.Helper()
 		if err != nil {
-			errBuild = fmt.Errorf("%w\n%s", err, out)
+			t.Fatal(err)
 		}
-	})
-	if errBuild != nil {
-		t.Fatal(errBuild)
+		return s
 	}
-	return built
 }
 
 // command runs a verb and returns what it printed.
@@ -74,44 +65,17 @@ func command(t *testing.T, stdin string, args ...string) []byte {
 }
 
 // freeAddr returns a loopback address that nobody listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+func freeAddr(t *testing.T) string { return must(t)(rig.FreeAddr()) }
 
-// process is a running binary, whose output is logged if the test fails.
-type process struct {
-	cmd    *exec.Cmd
-	output *bytes.Buffer
-	exited chan struct{}
-	once   sync.Once
-}
-
-// start starts a program and stops it at the end of the test. env is added to the environment.
-func start(t *testing.T, env []string, path string, args ...string) *process {
+// watch stops a process at the end of the test, and shows what it printed if the test failed.
+func watch(t *testing.T, name string, p *rig.Process) {
 	t.Helper()
-	p := &process{cmd: exec.Command(path, args...), output: &bytes.Buffer{}, exited: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.exited)
-	}()
 	t.Cleanup(func() {
-		p.stop()
+		p.Stop()
 		if t.Failed() {
-			t.Logf("output of %s %v:\n%s", filepath.Base(path), args, tail(p.output.String()))
+			t.Logf("output of %s:\n%s", name, tail(p.Output()))
 		}
 	})
-	return p
 }
 
 func tail(s string) string {
@@ -122,219 +86,108 @@ func tail(s string) string {
 	return s
 }
 
-// stop asks the process to stop and waits for it.
-func (p *process) stop() {
-	p.once.Do(func() {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-p.exited:
-		case <-time.After(20 * time.Second):
-			p.kill()
-		}
-	})
-}
-
-// kill is kill -9.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.exited
-}
-
-// await polls until ready says yes, or fails the test.
-func (p *process) await(t *testing.T, what string, ready func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(readyWithin)
-	for !ready() {
-		select {
-		case <-p.exited:
-			t.Fatalf("the process ended before %s", what)
-		case <-time.After(10 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s within %s", what, readyWithin)
-		}
-	}
-}
-
-func healthy(addr string) func() bool {
-	return func() bool {
-		req, err := http.NewRequest(http.MethodGet, "http://"+addr+"/readyz", nil)
-		if err != nil {
-			return false
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		resp, err := http.DefaultClient.Do(req.WithContext(ctx))
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	}
-}
-
 // startDev runs "tallystick dev" on a data folder and returns it when it is ready.
-func startDev(t *testing.T, dir, addr string, more ...string) (*process, story.Target) {
+func startDev(t *testing.T, dir, addr string, more ...string) (*rig.Process, story.Target) {
 	t.Helper()
-	p := start(t, nil, binary(t), append([]string{"dev", "--addr", addr, "--data-dir", dir}, more...)...)
+	p, err := rig.Launch(rig.Program{Path: binary(t), Args: append([]string{"dev", "--addr", addr, "--data-dir", dir}, more...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch(t, "dev", p)
 	var target story.Target
-	p.await(t, "dev.json", func() bool {
+	err = p.Await("dev.json", func() bool {
 		var err error
 		target, err = story.Load(filepath.Join(dir, "dev.json"))
-		return err == nil && target.PID == p.cmd.Process.Pid
+		return err == nil && target.PID == p.PID()
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return p, target
 }
 
-// redis is a server of the test's own, which can be stopped and flushed.
-type redis struct {
-	*process
-	addr string
+// needed fails the test with an error, or skips it aloud if a server is not installed and nobody
+// insists.
+func needed(t *testing.T, err error) {
+	t.Helper()
+	switch {
+	case err == nil:
+	case errors.Is(err, rig.ErrMissing) && os.Getenv("CI") == "":
+		t.Skipf("SKIPPED: a server of its own is needed here: %v", err)
+	default:
+		t.Fatal(err)
+	}
 }
 
-func startRedis(t *testing.T, addr string) *redis {
+// startRedis starts a Redis of the test's own, which can be stopped and flushed.
+func startRedis(t *testing.T) *rig.Redis {
 	t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		if path, err = exec.LookPath("valkey-server"); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal("redis-server is needed and not installed")
-			}
-			t.Skip("SKIPPED: redis-server is not installed, so it cannot be stopped and flushed here")
-		}
-	}
-	_, port, _ := net.SplitHostPort(addr)
-	r := &redis{start(t, nil, path, "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir()), addr}
-	r.await(t, "Redis", func() bool { return r.command("PING") == nil })
+	r, err := rig.StartRedis(t.TempDir())
+	needed(t, err)
+	t.Cleanup(func() { r.Stop() }) // of the process that runs by then
 	return r
 }
 
-// command sends one inline command.
-func (r *redis) command(line string) error {
-	conn, err := net.DialTimeout("tcp", r.addr, time.Second)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(conn, "%s\r\n", line); err != nil {
-		return err
-	}
-	answer := make([]byte, 64)
-	n, err := conn.Read(answer)
-	if err != nil {
-		return err
-	}
-	if answer[0] == '-' {
-		return errors.New(string(answer[:n]))
-	}
-	return nil
+// startMariaDB starts a MariaDB of the test's own.
+func startMariaDB(t *testing.T) *rig.MariaDB {
+	t.Helper()
+	m, err := rig.StartMariaDB(t.Context(), t.TempDir())
+	needed(t, err)
+	t.Cleanup(func() { m.Stop() })
+	return m
 }
 
 // installation is a database, a Redis and a configuration, for tallystick serve.
 type installation struct {
-	config string
+	*rig.Site
+
 	auth   string // address of the authorization server
 	wallet string // address of the wallet; the same for one process
-	redis  *redis
+	redis  *rig.Redis
 	target story.Target
+	config string
 }
 
 // install makes an installation with the clients and users of the story. The wallet listens on an
 // address of its own if split says so.
 func install(t *testing.T, split bool) *installation {
 	t.Helper()
-	db := engine.MySQL(t)
-	i := &installation{auth: freeAddr(t), redis: startRedis(t, freeAddr(t))}
-	i.wallet = i.auth
-	if split {
-		i.wallet = freeAddr(t)
-	}
-	i.config = i.write(t, db.DSN.Reveal())
-	i.provision(t)
-	return i
+	db, redis := engine.MySQL(t), startRedis(t)
+	return found(t, split, rig.Plan{Binary: binary(t), DSN: db.DSN.Reveal(), Redis: redis.Addr}, redis)
 }
 
-func (i *installation) write(t *testing.T, dsn string) string {
+// found makes an installation of a plan, to which it adds the folder and the addresses.
+func found(t *testing.T, split bool, p rig.Plan, redis *rig.Redis) *installation {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "tallystick.yaml")
-	text := fmt.Sprintf(`issuer: http://%s
-listen:
-  addr: %s
-mysql:
-  dsn: %s
-redis:
-  url: redis://%s/0
-keys:
-  encryption_key: %s
-products:
-  shop:
-    terminals:
-      mobile: {}
-      browser: {}
-      api: {max_sessions: 3}
-  music:
-    terminals:
-      mobile: {}
-      browser: {}
-      api: {}
-wallet:
-  currencies: [CNY]
-  lock: {ttl: 3s} # a killed process keeps its users' locks for so long
-log:
-  level: info
-`, i.auth, i.auth, dsn, i.redis.addr, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	p.Dir, p.Issuer = t.TempDir(), freeAddr(t)
+	p.Wallet = p.Issuer
+	if split {
+		p.Wallet = freeAddr(t)
+	}
+	site, err := rig.Found(t.Context(), p)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return path
-}
-
-// provision makes the clients and users of the story with the command line.
-func (i *installation) provision(t *testing.T) {
-	t.Helper()
-	command(t, "", "migrate", "up", "--config", i.config)
-	i.target = story.Target{
-		Issuer: "http://" + i.auth, API: "http://" + i.wallet,
-		Clients: map[string]story.Client{}, Users: map[string]story.User{},
-	}
-	for name, args := range map[string][]string{
-		"shop-app":  {"--type", "public", "--product", "shop", "--terminal", "mobile", "--terminal", "browser", "--terminal", "api", "--grant", "password", "--grant", "refresh_token", "--scope", "wallet:read", "--scope", "wallet:transfer"},
-		"music-app": {"--type", "public", "--product", "music", "--terminal", "mobile", "--terminal", "browser", "--grant", "password", "--grant", "refresh_token", "--scope", "wallet:read"},
-		"billing":   {"--type", "confidential", "--grant", "client_credentials", "--scope", "wallet:deposit"},
-	} {
-		var made struct {
-			Secret string `json:"client_secret"`
-		}
-		out := command(t, "", append([]string{"client", "create", name, "--config", i.config, "--output", "json"}, args...)...)
-		if err := json.Unmarshal(out, &made); err != nil {
-			t.Fatalf("client create: %v in %s", err, out)
-		}
-		i.target.Clients[name] = story.Client{ID: name, Secret: made.Secret}
-	}
-	for _, name := range []string{"tom", "amy"} {
-		var made struct {
-			Sub string `json:"sub"`
-		}
-		password := name + " has a long password"
-		out := command(t, password+"\n", "user", "create", name, "--config", i.config, "--output", "json")
-		if err := json.Unmarshal(out, &made); err != nil {
-			t.Fatalf("user create: %v in %s", err, out)
-		}
-		i.target.Users[name] = story.User{Username: name, Password: password, Sub: made.Sub}
-	}
+	return &installation{Site: site, auth: p.Issuer, wallet: p.Wallet, redis: redis, target: site.Target, config: site.Config}
 }
 
 // serve starts a process of the installation in a role.
-func (i *installation) serve(t *testing.T, role string) *process {
+func (i *installation) serve(t *testing.T, role string, env ...string) *rig.Process {
 	t.Helper()
 	addr := i.auth
 	if role == "wallet" {
 		addr = i.wallet
 	}
-	p := start(t, []string{"TALLYSTICK_LISTEN_ADDR=" + addr}, binary(t), "serve", "--config", i.config, "--role", role)
-	p.await(t, "readiness of "+role, healthy(addr))
+	return i.serveAt(t, role, addr, env...)
+}
+
+// serveAt starts a process in a role at an address of its own.
+func (i *installation) serveAt(t *testing.T, role, addr string, env ...string) *rig.Process {
+	t.Helper()
+	p, err := i.Serve(role, addr, env...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch(t, role+" at "+addr, p)
 	return p
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tallystick/tallystick/cmd/internal/rig"
 	"github.com/tallystick/tallystick/cmd/internal/story"
 )
 
@@ -37,7 +38,7 @@ func TestKilledInTheMiddleOfTransfers(t *testing.T) {
 // killInTheMiddle sends many transfers of 1, kills the process when a third of them has been
 // acknowledged, restarts it and sends all of them again under the same keys. Each must have happened
 // once, and each that was acknowledged must be the same transfer as before.
-func killInTheMiddle(t *testing.T, target story.Target, p *process, restart func()) {
+func killInTheMiddle(t *testing.T, target story.Target, p *rig.Process, restart func()) {
 	t.Helper()
 	tom, amy := target.Users["tom"].Sub, target.Users["amy"].Sub
 	if r := mustCall(t, http.MethodPost, target.API+"/v1/deposits", write(billing(t, target), "funds"), fmt.Sprintf(`{"user":%q,"amount":%d,"currency":"CNY","reference":"r"}`, tom, funds)); r.status != http.StatusCreated {
@@ -56,7 +57,7 @@ func killInTheMiddle(t *testing.T, target story.Target, p *process, restart func
 		if err == nil && r.status == http.StatusCreated {
 			acknowledged[n] = r.field("id")
 			if count.Add(1) == funds/3 {
-				p.kill()
+				p.Kill()
 			}
 		}
 		return err == nil

@@ -18,18 +18,20 @@ func TestKickOutCrossesProcesses(t *testing.T) {
 
 	t.Run("with Redis", func(t *testing.T) { kickOut(t, i) })
 	t.Run("with Redis flushed in between", func(t *testing.T) {
-		if err := i.redis.command("FLUSHALL"); err != nil {
+		if err := i.redis.Command("FLUSHALL"); err != nil {
 			t.Fatal(err)
 		}
 		kickOut(t, i)
 	})
 	t.Run("with Redis stopped", func(t *testing.T) {
-		i.redis.stop()
+		i.redis.Stop()
 		kickOut(t, i)
 		refusedOrRight(t, i)
 	})
 	t.Run("with Redis back again", func(t *testing.T) {
-		i.redis = startRedis(t, i.redis.addr)
+		if err := i.redis.Restart(); err != nil {
+			t.Fatal(err)
+		}
 		kickOut(t, i)
 	})
 }

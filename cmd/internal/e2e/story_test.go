@@ -13,7 +13,7 @@ func TestStoryOnDev(t *testing.T) {
 	dir, addr := t.TempDir(), freeAddr(t)
 	p, target := startDev(t, dir, addr)
 	play(t, target, func(context.Context) (story.Target, error) {
-		p.stop()
+		p.Stop()
 		_, next := startDev(t, dir, addr)
 		return next, nil
 	})
@@ -26,7 +26,7 @@ func TestStoryOnServe(t *testing.T) {
 	i := install(t, false)
 	p := i.serve(t, "all")
 	play(t, i.target, func(context.Context) (story.Target, error) {
-		p.stop()
+		p.Stop()
 		i.serve(t, "all")
 		return i.target, nil
 	})
@@ -38,8 +38,8 @@ func TestStoryOnTwoProcesses(t *testing.T) {
 	i := install(t, true)
 	auth, wallet := i.serve(t, "auth"), i.serve(t, "wallet")
 	play(t, i.target, func(context.Context) (story.Target, error) {
-		auth.stop()
-		wallet.stop()
+		auth.Stop()
+		wallet.Stop()
 		i.serve(t, "auth")
 		i.serve(t, "wallet")
 		return i.target, nil
