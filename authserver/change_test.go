@@ -139,6 +139,7 @@ func TestBookEndsAndTells(t *testing.T) {
 	if err := k.check(phone.Access); err != nil {
 		t.Errorf("the one to spare: %v", err)
 	}
+	k.clock.Advance(time.Second) // the order of records is that of their times
 	ended, err = server.Book().End(t.Context(), storage.EndOrder{User: k.users["tom"], Session: storage.SessionID(phone.Session), Reason: storage.SignedOut}, from)
 	k.must(err)
 	if len(ended) != 1 || ended[0].End.Reason != storage.SignedOut {
