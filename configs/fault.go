@@ -53,11 +53,11 @@ func (f *faults) add(where, key, format string, args ...any) {
 }
 
 // orNil makes an error of what was collected.
-func (f faults) orNil() error {
-	if len(f) == 0 {
+func (f *faults) orNil() error {
+	if len(*f) == 0 {
 		return nil
 	}
-	return &InvalidError{Faults: f}
+	return &InvalidError{Faults: *f}
 }
 
 // nearest returns the candidate with the smallest edit distance to s, and false if none is near

@@ -37,7 +37,10 @@ func (k Keys) SealingKey() ([]byte, error) {
 }
 
 // Validate returns all that is wrong as an [*InvalidError], or nil.
-func (c *Config) Validate() error { return c.faults().orNil() }
+func (c *Config) Validate() error {
+	f := c.faults()
+	return f.orNil()
+}
 
 func (c *Config) faults() faults {
 	var f faults
