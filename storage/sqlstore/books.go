@@ -92,18 +92,18 @@ func (db *DB) CountEntries(ctx context.Context) (int64, error) {
 
 // AllAccounts implements [storage.Books].
 func (b books) AllAccounts(ctx context.Context, each func(storage.Account) error) error {
-	return walkBooks(ctx, b, "read accounts", scanAccount, each, func(last *storage.Account) []bookStep {
+	return bookTable[storage.Account]{"read accounts", scanAccount, func(last *storage.Account) []bookStep {
 		after := storage.AccountID("")
 		if last != nil {
 			after = last.ID
 		}
 		return []bookStep{{bookAccounts, []any{after}}}
-	})
+	}}.walk(ctx, b, each)
 }
 
 // AllEntries implements [storage.Books].
 func (b books) AllEntries(ctx context.Context, each func(storage.Entry) error) error {
-	return walkBooks(ctx, b, "read entries", scanEntry, each, func(last *storage.Entry) []bookStep {
+	return bookTable[storage.Entry]{"read entries", scanEntry, func(last *storage.Entry) []bookStep {
 		if last == nil {
 			return []bookStep{{bookEntriesNext, []any{""}}}
 		}
@@ -111,7 +111,7 @@ func (b books) AllEntries(ctx context.Context, each func(storage.Entry) error) e
 			{bookEntriesHere, []any{last.Account, last.Sequence}},
 			{bookEntriesNext, []any{last.Account}},
 		}
-	})
+	}}.walk(ctx, b, each)
 }
 
 // AllJournals implements [storage.Books].
@@ -166,7 +166,7 @@ type answerRecord struct {
 // AllAnswers implements [storage.Books].
 func (b books) AllAnswers(ctx context.Context, each func(storage.IdempotencyKey, storage.Answer) error) error {
 	one := func(r answerRecord) error { return each(r.key, r.answer) }
-	return walkBooks(ctx, b, "read answers", scanRecord, one, func(last *answerRecord) []bookStep {
+	return bookTable[answerRecord]{"read answers", scanRecord, func(last *answerRecord) []bookStep {
 		if last == nil { // the system's own come first: their user is empty
 			return []bookStep{{bookAnswersUser, []any{"", ""}}, {bookAnswersNext, []any{""}}}
 		}
@@ -175,7 +175,7 @@ func (b books) AllAnswers(ctx context.Context, each func(storage.IdempotencyKey,
 			{bookAnswersUser, []any{last.key.User, last.key.Client}},
 			{bookAnswersNext, []any{last.key.User}},
 		}
-	})
+	}}.walk(ctx, b, one)
 }
 
 func scanRecord(row scanner) (r answerRecord, err error) {
@@ -198,20 +198,26 @@ type bookStep struct {
 	args      []any
 }
 
-// walkBooks calls each for all rows, page by page. next says how to read on after a row (nil: from the
-// start): its steps are taken in order until the page is full.
-func walkBooks[T any](
-	ctx context.Context, b books, what string, scan func(scanner) (T, error), each func(T) error, next func(*T) []bookStep,
-) error {
+// bookTable is how one kind of row is read from end to end.
+type bookTable[T any] struct {
+	what string
+	scan func(scanner) (T, error)
+	// next says how to read on after a row (nil: from the start): its steps are taken in order until the
+	// page is full.
+	next func(*T) []bookStep
+}
+
+// walk calls each for all rows, page by page.
+func (bt bookTable[T]) walk(ctx context.Context, b books, each func(T) error) error {
 	for last := (*T)(nil); ; {
 		var page []T
-		for _, s := range next(last) {
+		for _, s := range bt.next(last) {
 			if len(page) == bookPage {
 				break
 			}
-			more, err := collect(ctx, b.q, scan, s.statement, append(s.args, bookPage-len(page))...)
+			more, err := collect(ctx, b.q, bt.scan, s.statement, append(s.args, bookPage-len(page))...)
 			if err != nil {
-				return b.db.fault(what, err)
+				return b.db.fault(bt.what, err)
 			}
 			page = append(page, more...)
 		}

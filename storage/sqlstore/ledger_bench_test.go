@@ -214,6 +214,13 @@ func (f *floor) plainly(ctx context.Context, p storage.Posting) error {
 	if err := rows.Close(); err != nil {
 		return err
 	}
+	if err := plainWrites(ctx, tx, &p, balance, version); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func plainWrites(ctx context.Context, tx *sql.Tx, p *storage.Posting, balance, version map[string]int64) error {
 	a, z, j := string(p.From), string(p.To), string(p.Journal.ID)
 	for _, s := range []struct {
 		statement string
@@ -245,7 +252,7 @@ func (f *floor) plainly(ctx context.Context, p storage.Posting) error {
 			return err
 		}
 	}
-	return tx.Commit()
+	return nil
 }
 
 // insert is the ceiling of what commits one by one: a single row that commits by itself.

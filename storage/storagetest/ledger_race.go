@@ -122,48 +122,51 @@ func signInAgainstTransfers(t *testing.T, d *desk) {
 	const rounds, payers = 12, 4
 	tom, amy := d.wallet(t, 1_000_000), d.wallet(t, 0)
 	for range rounds {
-		var (
-			returned atomic.Bool
-			paid     atomic.Int64
-			wg       sync.WaitGroup
-			started  = make(chan struct{}, payers)
-		)
+		r := &payment{desk: d, from: tom, to: amy, started: make(chan struct{}, payers)}
+		var wg sync.WaitGroup
 		for range payers {
-			wg.Go(func() { payUntilEnded(t, d, tom, amy, &returned, &paid, started) })
+			wg.Go(func() { r.payUntilEnded(t) })
 		}
 		for range payers {
-			<-started
+			<-r.started
 		}
 		opened, err := d.Open(t.Context(), d.opening(tom.user))
 		if err != nil {
 			t.Errorf("sign in: %v", err)
 		}
-		returned.Store(true)
+		r.returned.Store(true)
 		seen := d.state(t, tom).Version
 		wg.Wait()
 		if after := d.state(t, tom).Version; after != seen {
 			t.Errorf("%d payments of the ended session became visible after the sign-in", after-seen)
 		}
-		if paid.Load() == 0 {
+		if r.paid.Load() == 0 {
 			t.Error("nothing was paid before the sign-in: the race was none")
 		}
-		if err != nil || t.Failed() {
+		if t.Failed() {
 			return
 		}
 		tom.bearer = bearerOf(opened.Session)
 	}
 }
 
-// payUntilEnded pays until it is refused as superseded, and tells when it has paid once.
-func payUntilEnded(
-	t *testing.T, d *desk, from, to wallet, returned *atomic.Bool, paid *atomic.Int64, started chan<- struct{},
-) {
+// payment is what those who pay from one phone share with the sign-in on another.
+type payment struct {
+	*desk
+	from, to wallet
+	started  chan struct{} // one for each payer who has paid once
+	returned atomic.Bool   // the sign-in has
+	paid     atomic.Int64
+}
+
+// payUntilEnded pays until it is refused as superseded.
+func (r *payment) payUntilEnded(t *testing.T) {
 	var once sync.Once
-	tell := func() { once.Do(func() { started <- struct{}{} }) }
+	tell := func() { once.Do(func() { r.started <- struct{}{} }) }
 	defer tell()
 	for {
-		late := returned.Load()
-		_, err := d.Post(t.Context(), d.transfer(from, to, 1))
+		late := r.returned.Load()
+		_, err := r.Post(t.Context(), r.transfer(r.from, r.to, 1))
 		if err != nil {
 			if end, ok := errors.AsType[*storage.EndedError](err); !ok || end.End.Reason != storage.Superseded || end.End.By == nil {
 				t.Errorf("payment of a superseded session: %v", err)
@@ -174,7 +177,7 @@ func payUntilEnded(
 			t.Error("a payment begun after the sign-in had returned was made")
 			return
 		}
-		paid.Add(1)
+		r.paid.Add(1)
 		tell()
 	}
 }
