@@ -24,8 +24,7 @@
 // # A check
 //
 //	signature and profile ──► ended? ──► expired? ──► scopes
-//	  401, no reason          401 with   401 with     403 with what
-//	                          reason     reason       is missing
+//	  401, nothing more         401, why    401, why      403, what is missing
 //
 // The order is the promise: a token that is both superseded and past its time says superseded, or
 // two devices would steal the sign-in back and forth. An expired token's session may have ended after

@@ -189,7 +189,7 @@ func secondsUp(t time.Time) uint32 {
 	if t.Nanosecond() > 0 {
 		s++
 	}
-	return uint32(min(max(s, 0), 1<<32-1)) //nolint:gosec // G115: bounded above.
+	return uint32(min(max(s, 0), 1<<32-1))
 }
 
 func raise(a *atomic.Int64, to int64) {

@@ -151,7 +151,7 @@ func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc) //nolint:gosec // G115: no such heap.
+	return int64(m.HeapAlloc)
 }
 
 func TestEndedUnderManyHands(t *testing.T) {

@@ -154,7 +154,7 @@ func TestSlowTransactionIsNotMissed(t *testing.T) {
 	slow := s.signIn(s.user("slow"), "phone", "wallet:read", time.Now())
 	tx, err := s.engine.Raw(t).BeginTx(t.Context(), nil)
 	must(t, err)
-	defer tx.Rollback() //nolint:errcheck // committed below
+	defer tx.Rollback() // unless it is committed
 	now := time.Now()
 	_, err = tx.ExecContext(t.Context(), "INSERT INTO session_events (event_id, number, subject, subject_key, user_id, product, terminal, "+
 		"ended_at, end_reason, end_actor, until_at) VALUES (?, 0, 'session', ?, ?, 'shop', 'mobile', ?, 'kicked', 'system', ?)",

@@ -104,7 +104,7 @@ func positive[T int | time.Duration](v, otherwise T) T {
 	return v
 }
 
-func (c *Config) validate() error {
+func (c Config) validate() error {
 	var faults []error
 	if c.Tokens == nil || c.Feed == nil || c.Sessions == nil {
 		faults = append(faults, errors.New("guard: Tokens, Feed and Sessions are required"))

@@ -24,7 +24,7 @@ const (
 )
 
 // Refusal is why a request was not let in, as its sender is told, and a cause, which is for the log.
-type Refusal struct {
+type Refusal struct { //nolint:errname // it is presented as what it is
 	Status int
 	// Code is empty for a request that carried no token.
 	Code        Code

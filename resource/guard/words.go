@@ -20,7 +20,7 @@ type word struct {
 func newWords(limit int) *words { return &words{limit: limit, number: make(map[string]uint16)} }
 
 // lost is the number of a text for which there was no room.
-func (w *words) lost() uint16 { return uint16(w.limit + 1) } //nolint:gosec // G115: limits are constants below 1<<16-1.
+func (w *words) lost() uint16 { return uint16(w.limit + 1) }
 
 // take returns the number of a text, which stays until it is released as often as it was taken.
 func (w *words) take(text string) uint16 {
@@ -41,7 +41,7 @@ func (w *words) take(text string) uint16 {
 		w.slots[n-1] = word{text, 1}
 	case len(w.slots) < w.limit:
 		w.slots = append(w.slots, word{text, 1})
-		n = uint16(len(w.slots)) //nolint:gosec // G115: bounded by limit.
+		n = uint16(len(w.slots))
 	default:
 		return w.lost()
 	}

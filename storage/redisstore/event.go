@@ -92,10 +92,8 @@ func (w *wire) check() error {
 	default:
 		return errors.New("unknown subject")
 	}
-	for _, name := range []string{w.Key, w.Reason} {
-		if name == "" {
-			return errors.New("a name is missing")
-		}
+	if w.Key == "" || w.Reason == "" {
+		return errors.New("a name is missing")
 	}
 	terminal, device := "", ""
 	if w.By != nil {

@@ -53,7 +53,7 @@ func startEmbedded(t *testing.T) *embeddedServer {
 		t.Fatal(err)
 	}
 	e := &embeddedServer{s}
-	t.Cleanup(func() { e.Server.Stop() })
+	t.Cleanup(func() { e.Stop() })
 	return e
 }
 
@@ -218,6 +218,12 @@ func receive[T any](t *testing.T, what string, from <-chan T) T {
 
 func TestRunsOnACluster(t *testing.T) {
 	t.Parallel()
+	worksAtAll(t, redisstore.Config{URL: startCluster(t)})
+}
+
+// startCluster starts a cluster of one.
+func startCluster(t *testing.T) secret.Text {
+	t.Helper()
 	b := startBinary(t, "--cluster-enabled", "yes")
 	c := redis.NewClient(&redis.Options{Addr: b.addr()})
 	defer c.Close()
@@ -227,7 +233,7 @@ func TestRunsOnACluster(t *testing.T) {
 	within(t, "the cluster is formed", func() bool {
 		return strings.Contains(c.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
 	})
-	worksAtAll(t, redisstore.Config{URL: secret.New("redis-cluster://" + b.addr())})
+	return secret.New("redis-cluster://" + b.addr())
 }
 
 func TestRunsBehindSentinel(t *testing.T) {

@@ -50,7 +50,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c *Config) validate() error {
+func (c Config) validate() error {
 	var faults []error
 	if c.URL.Empty() {
 		faults = append(faults, errors.New("redis: URL is required"))
