@@ -56,8 +56,6 @@ type TryTaken struct {
 	Wait time.Duration
 	// By is what holds it back; empty if nothing does.
 	By BrakeScope
-	// Known says that the address was known.
-	Known bool
 }
 
 // TryOutcome is how a try ended.
@@ -72,13 +70,6 @@ const (
 	// TryUndecided: nobody could tell. It is counted no more.
 	TryUndecided TryOutcome = "undecided"
 )
-
-// TrySettlement says how a try that was let begin has ended.
-type TrySettlement struct {
-	Outcome TryOutcome
-	// Known is what [TryTaken] said when it began.
-	Known bool
-}
 
 // BrakeEngaged says that a failure has set a brake.
 type BrakeEngaged struct {
@@ -104,5 +95,5 @@ type Brakes interface {
 	// SettleTry says how a try that was let begin has ended. One that nobody settles stays a failure.
 	// For [TryWrong] it returns the brakes that are set by now and were not reported before: of callers
 	// that race, one is told of each.
-	SettleTry(ctx context.Context, t Try, s TrySettlement, l BrakeLimits, now time.Time) ([]BrakeEngaged, error)
+	SettleTry(ctx context.Context, t Try, outcome TryOutcome, l BrakeLimits, now time.Time) ([]BrakeEngaged, error)
 }

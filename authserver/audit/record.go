@@ -20,6 +20,7 @@ const (
 	TokenIssued      = "token.issued"
 	TokenRevoked     = "token.revoked"
 	SignInRefused    = "signin.refused"
+	BrakeEngaged     = "brake.engaged"
 
 	UserCreated   = "user.created"
 	UsersImported = "users.imported"

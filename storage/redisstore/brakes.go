@@ -24,21 +24,19 @@ var brakeScopes = []storage.BrakeScope{"", storage.BrakePair, storage.BrakeAccou
 // TakeTry implements [storage.Brakes]. A command whose answer was lost is sent once more: then the
 // try is counted twice, which is the safe side.
 func (s *Store) TakeTry(ctx context.Context, t storage.Try, l storage.BrakeLimits, now time.Time) (storage.TryTaken, error) {
-	answer, err := s.brake(ctx, "take", t, false, l, now)
+	answer, err := s.brake(ctx, "take", t, l, now)
 	if err != nil {
 		return storage.TryTaken{}, fmt.Errorf("take a try: %w", err)
 	}
-	if len(answer) != 3 || answer[1] < 0 || answer[1] >= int64(len(brakeScopes)) {
+	if len(answer) != 2 || answer[1] < 0 || answer[1] >= int64(len(brakeScopes)) {
 		return storage.TryTaken{}, fmt.Errorf("take a try: %w: the script answered %v", storage.ErrUnavailable, answer)
 	}
-	return storage.TryTaken{
-		Wait: time.Duration(answer[0]) * time.Millisecond, By: brakeScopes[answer[1]], Known: answer[2] == 1,
-	}, nil
+	return storage.TryTaken{Wait: time.Duration(answer[0]) * time.Millisecond, By: brakeScopes[answer[1]]}, nil
 }
 
 // SettleTry implements [storage.Brakes].
-func (s *Store) SettleTry(ctx context.Context, t storage.Try, o storage.TrySettlement, l storage.BrakeLimits, now time.Time) ([]storage.BrakeEngaged, error) {
-	answer, err := s.brake(ctx, string(o.Outcome), t, o.Known, l, now)
+func (s *Store) SettleTry(ctx context.Context, t storage.Try, outcome storage.TryOutcome, l storage.BrakeLimits, now time.Time) ([]storage.BrakeEngaged, error) {
+	answer, err := s.brake(ctx, string(outcome), t, l, now)
 	if err != nil {
 		return nil, fmt.Errorf("settle a try: %w", err)
 	}
@@ -54,10 +52,10 @@ func (s *Store) SettleTry(ctx context.Context, t storage.Try, o storage.TrySettl
 }
 
 // brake runs the script. Every key that it may touch is named, also those that this try leaves alone.
-func (s *Store) brake(ctx context.Context, op string, t storage.Try, known bool, l storage.BrakeLimits, now time.Time) ([]int64, error) {
+func (s *Store) brake(ctx context.Context, op string, t storage.Try, l storage.BrakeLimits, now time.Time) ([]int64, error) {
 	keys := []string{s.brakeKey("pair", t.Pair), s.brakeKey("account", t.Account), s.brakeKey("address", t.Address)}
 	args := []any{
-		op, now.UnixMilli(), t.Account != "", t.Address != "", known, l.AccountFailures, l.PairFailures,
+		op, now.UnixMilli(), t.Account != "", t.Address != "", l.AccountFailures, l.PairFailures,
 		l.Delay.Milliseconds(), l.MaxDelay.Milliseconds(), l.MostFailures, l.Lock.Milliseconds(),
 		l.Window.Milliseconds(), l.Known.Milliseconds(),
 		l.AddressWindow.Milliseconds(), l.AddressWindow.Milliseconds() / int64(max(1, l.AddressFailures)),

@@ -3,23 +3,23 @@
 -- tells them.
 --
 -- KEYS: pair, account, address
--- ARGV: operation (take, wrong, right, undecided), now, has account, has address, known when taken,
---       account failures, pair failures, delay, max delay, most failures, lock, window, known for,
---       address capacity, address cost
+-- ARGV: operation (take, wrong, right, undecided), now, has account, has address, account failures,
+--       pair failures, delay, max delay, most failures, lock, window, known for, address capacity,
+--       address cost
 --
 -- A counter is a hash: n failures; u until when nothing more is let through; x when n is forgotten;
 -- k until when the address is known (pairs only); e the u that was reported. The bucket of an address
 -- is a hash: t when it will be empty; e until when its overflow counts as reported.
 --
--- take returns {wait, scope, known}; wrong returns {scope, failures, wait, ...} of what is set anew.
+-- take returns {wait, scope}; wrong returns {scope, failures, wait, ...} of what is set anew.
 
 local op, now = ARGV[1], tonumber(ARGV[2])
-local hasAccount, hasAddress, wasKnown = ARGV[3] == '1', ARGV[4] == '1', ARGV[5] == '1'
-local accountFree, pairFree = tonumber(ARGV[6]), tonumber(ARGV[7])
-local delay, maxDelay = tonumber(ARGV[8]), tonumber(ARGV[9])
-local most, lock = tonumber(ARGV[10]), tonumber(ARGV[11])
-local window, knownFor = tonumber(ARGV[12]), tonumber(ARGV[13])
-local capacity, cost = tonumber(ARGV[14]), tonumber(ARGV[15])
+local hasAccount, hasAddress = ARGV[3] == '1', ARGV[4] == '1'
+local accountFree, pairFree = tonumber(ARGV[5]), tonumber(ARGV[6])
+local delay, maxDelay = tonumber(ARGV[7]), tonumber(ARGV[8])
+local most, lock = tonumber(ARGV[9]), tonumber(ARGV[10])
+local window, knownFor = tonumber(ARGV[11]), tonumber(ARGV[12])
+local capacity, cost = tonumber(ARGV[13]), tonumber(ARGV[14])
 local PAIR, ACCOUNT, ADDRESS = 1, 2, 3
 
 local function read(key, ...)
@@ -65,10 +65,13 @@ end
 
 local function overflow(b) return b.t + cost - now - capacity end
 
--- count adds a failure and sets the pause that follows it.
-local function count(c, free)
+-- count adds a failure; pause sets the pause that follows it.
+local function count(c)
   c.n = c.n + 1
   c.x = now + window
+end
+
+local function pause(c, free)
   if c.n >= most then
     c.u = now + lock
     c.x = c.u
@@ -82,8 +85,7 @@ local pair = load(KEYS[1])
 local account, bucket
 if hasAccount then account = load(KEYS[2]) end
 if hasAddress then bucket = loadBucket() end
-local known = wasKnown
-if op == 'take' then known = pair.k > now end
+local known = pair.k > now
 local byPair = known or not hasAccount
 
 if op == 'take' then
@@ -94,26 +96,29 @@ if op == 'take' then
   if byPair then hold(pair.u - now, PAIR) end
   if account and not known then hold(account.u - now, ACCOUNT) end
   if bucket and not known then hold(overflow(bucket), ADDRESS) end
-  if wait > 0 then return {wait, by, known and 1 or 0} end
-  if byPair then
-    count(pair, pairFree)
-  else
-    pair.n, pair.x = pair.n + 1, now + window
-  end
+  if wait > 0 then return {wait, by} end
+  count(pair)
+  if byPair then pause(pair, pairFree) end
   save(KEYS[1], pair)
   if account then
-    count(account, accountFree)
+    count(account)
+    -- From a known address the account pauses only when the try was wrong: it was not judged by it.
+    if not known then pause(account, accountFree) end
     save(KEYS[2], account)
   end
   if bucket and not known then
     bucket.t = bucket.t + cost
     saveBucket(bucket)
   end
-  return {0, 0, known and 1 or 0}
+  return {0, 0}
 end
 
 if op == 'wrong' then
   local engaged = {}
+  if account and known and account.n > 0 then
+    pause(account, accountFree)
+    save(KEYS[2], account)
+  end
   local function report(key, c, scope)
     if c.u > now and c.e ~= c.u then
       c.e = c.u

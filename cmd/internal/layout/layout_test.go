@@ -46,6 +46,7 @@ var arrows = []struct {
 	{"authserver/audit", []string{"storage", "authserver/oauth"}},
 	{"authserver/product", []string{"storage", "authserver/oauth"}},
 	{"authserver/client", []string{rooms, "authserver/product", "authserver/audit"}},
+	{"authserver/brake", []string{rooms, "authserver/audit", "authserver/password"}},
 	{"authserver/password", []string{rooms, "authserver/product", "authserver/audit"}},
 	{"authserver/session", []string{rooms, "storage/failpoint", "authserver/product", "authserver/audit"}},
 	{"authserver/issue", []string{rooms, "authserver/product", "authserver/audit"}},
