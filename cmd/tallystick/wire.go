@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/tallystick/tallystick/authserver/admin"
@@ -60,8 +61,8 @@ func openKit(ctx context.Context, t target) (*kit, func(), error) {
 	}
 	closers := []func(){func() { _ = store.Close() }}
 	closeAll := func() {
-		for i := len(closers) - 1; i >= 0; i-- {
-			closers[i]()
+		for _, c := range slices.Backward(closers) {
+			c()
 		}
 	}
 	var announcer storage.Announcer

@@ -141,8 +141,11 @@ func start(ctx context.Context, e engine, binary, dir string) (found, error) {
 	if err := cmd.Start(); err != nil {
 		return found{}, err
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // the log tells more than its status
+		close(exited)
+	}()
 	stop := func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
@@ -161,7 +164,7 @@ func start(ctx context.Context, e engine, binary, dir string) (found, error) {
 }
 
 // await waits until the server answers, exits, or the time for its start is up.
-func await(ctx context.Context, e engine, address string, exited chan error) (string, error) {
+func await(ctx context.Context, e engine, address string, exited <-chan struct{}) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
@@ -171,9 +174,8 @@ func await(ctx context.Context, e engine, address string, exited chan error) (st
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
-		case werr := <-exited:
-			exited <- werr
-			return "", errors.Join(errors.New("the server exited"), werr)
+		case <-exited:
+			return "", errors.New("the server exited")
 		case <-ctx.Done():
 			return "", err
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -121,7 +122,7 @@ func launchMySQL(ctx context.Context, binary, dir string, port int) (*exec.Cmd, 
 	if out, err := prepare.CombinedOutput(); err != nil {
 		return nil, "", fmt.Errorf("prepare data folder: %w\n%s", err, out)
 	}
-	args := append(base, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port),
+	args := append(slices.Clip(base), "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port),
 		"--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"))
 	return exec.Command(binary, args...), fmt.Sprintf("root@tcp(127.0.0.1:%d)/", port), nil //nolint:noctx // stopped by hand, in order.
 }
