@@ -145,7 +145,7 @@ func retireAll(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	defer store.Close() //nolint:errcheck // each statement has committed or not.
+	defer store.Close()
 	n, err := keys.RetireAll(c.Context(), keyStore{store}, time.Now())
 	if err != nil {
 		return err
