@@ -87,9 +87,15 @@ func tail(s string) string {
 }
 
 // startDev runs "tallystick dev" on a data folder and returns it when it is ready.
-func startDev(t *testing.T, dir, addr string, more ...string) (*rig.Process, story.Target) {
+func startDev(t *testing.T, dir, addr string) (*rig.Process, story.Target) {
 	t.Helper()
-	p, err := rig.Launch(rig.Program{Path: binary(t), Args: append([]string{"dev", "--addr", addr, "--data-dir", dir}, more...)})
+	return startDevAs(t, binary(t), nil, dir, addr)
+}
+
+// startDevAs is startDev of a certain binary with variables added to its environment.
+func startDevAs(t *testing.T, binary string, env []string, dir, addr string) (*rig.Process, story.Target) {
+	t.Helper()
+	p, err := rig.Launch(rig.Program{Path: binary, Env: env, Args: []string{"dev", "--addr", addr, "--data-dir", dir}})
 	if err != nil {
 		t.Fatal(err)
 	}
