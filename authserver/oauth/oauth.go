@@ -33,6 +33,20 @@ const (
 	ServerFault            Code = "server_error"
 	TemporarilyUnavailable Code = "temporarily_unavailable"
 	SlowDown               Code = "slow_down"
+	// UnsupportedTokenType is what revocation answers for a token that cannot be revoked by itself.
+	UnsupportedTokenType Code = "unsupported_token_type"
+)
+
+// Error codes of the resources beside the protocol: the user's sessions and administration. They are
+// ours and presented in the same form.
+const (
+	NotFound           Code = "not_found"
+	AlreadyExists      Code = "already_exists"
+	ChangedInBetween   Code = "changed_in_between"
+	SessionShared      Code = "session_shared"
+	WrongPassword      Code = "wrong_password"
+	PasswordRefused    Code = "password_refused"
+	NotAllowedOnItself Code = "not_allowed_on_itself"
 )
 
 // Error is a refusal as the client sees it, and its cause, which the client never sees.
@@ -97,7 +111,7 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code
 }
 
-// Status is the HTTP status of the error (RFC 6749 §5.2).
+// Status is the HTTP status of the error (RFC 6749 §5.2; for our own codes RFC 9110 §15.5).
 func (e *Error) Status() int {
 	if e.HTTPStatus != 0 {
 		return e.HTTPStatus
@@ -109,7 +123,16 @@ func (e *Error) Status() int {
 		return http.StatusInternalServerError
 	case TemporarilyUnavailable:
 		return http.StatusServiceUnavailable
-	case InvalidRequest, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope, AccessDenied, SlowDown:
+	case WrongPassword:
+		return http.StatusForbidden
+	case NotFound:
+		return http.StatusNotFound
+	case AlreadyExists, SessionShared, NotAllowedOnItself:
+		return http.StatusConflict
+	case ChangedInBetween:
+		return http.StatusPreconditionFailed
+	case InvalidRequest, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope, AccessDenied, SlowDown,
+		UnsupportedTokenType, PasswordRefused:
 		return http.StatusBadRequest
 	}
 	return http.StatusBadRequest

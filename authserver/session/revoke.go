@@ -1,0 +1,56 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tallystick/tallystick/authserver/audit"
+	"github.com/tallystick/tallystick/storage"
+)
+
+// Leave signs out the member of a session to whom a refresh token belongs; the last one out ends the
+// session. It returns the events of what that ended. Its errors are those of
+// [storage.Refreshes.Revoke].
+func (b *Book) Leave(ctx context.Context, hash storage.RefreshHash, client storage.ClientID, from audit.Origin) ([]storage.Event, error) {
+	now := storage.Instant(b.now())
+	record := from.Record(audit.TokenRevoked, now)
+	record.Detail = audit.Detail("kind", "refresh")
+	events, err := b.refreshes.Revoke(ctx, hash, client, from.Actor, &record, now)
+	if err != nil {
+		return nil, fmt.Errorf("leave session: %w", err)
+	}
+	b.tell(ctx, events)
+	return events, nil
+}
+
+// Members returns how many devices hold a session that can be told apart by their refresh tokens.
+func (b *Book) Members(ctx context.Context, id storage.SessionID) (int, error) {
+	n, err := b.refreshes.Members(ctx, id, storage.Instant(b.now()))
+	if err != nil {
+		return 0, fmt.Errorf("members of session: %w", err)
+	}
+	return n, nil
+}
+
+// Revoke ends one access token that has no session, until it expires.
+func (b *Book) Revoke(ctx context.Context, jti string, client storage.ClientID, until time.Time, from audit.Origin) ([]storage.Event, error) {
+	now := storage.Instant(b.now())
+	record := from.Record(audit.TokenRevoked, now)
+	record.Detail = audit.Detail("kind", "access", "jti", jti)
+	events, err := b.sessions.RevokeToken(ctx, jti, client, from.Actor, until, &record, now)
+	if err != nil {
+		return nil, fmt.Errorf("revoke token: %w", err)
+	}
+	b.tell(ctx, events)
+	return events, nil
+}
+
+// Live returns the sessions of a user that live now, newest first.
+func (b *Book) Live(ctx context.Context, user storage.UserID) ([]storage.Session, error) {
+	list, err := b.sessions.LiveSessions(ctx, user, storage.Instant(b.now()))
+	if err != nil {
+		return nil, fmt.Errorf("live sessions: %w", err)
+	}
+	return list, nil
+}
