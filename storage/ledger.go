@@ -180,6 +180,9 @@ type Books interface {
 	AllJournals(ctx context.Context, each func(Journal, []Entry) error) error
 	// AllAnswers calls each for every idempotency record.
 	AllAnswers(ctx context.Context, each func(IdempotencyKey, Answer) error) error
+	// AnswersFrom returns the time before which answers have been trimmed: a journal older than that may
+	// have none. The zero time if that never happened.
+	AnswersFrom(ctx context.Context) (time.Time, error)
 	// CountEntries estimates the work ahead, for progress.
 	CountEntries(ctx context.Context) (int64, error)
 }

@@ -21,7 +21,8 @@ const (
 	// TrimRevoked: revoked tokens by their expiry.
 	TrimRevoked TrimKind = "revoked_tokens"
 	// TrimAnswers: recorded answers to writes by the time of their recording. A key whose answer is
-	// trimmed is as good as new, so before has to be older than any repetition.
+	// trimmed is as good as new, so before has to be older than any repetition. The books then say from
+	// when on they are complete; see [Books].
 	TrimAnswers TrimKind = "answers"
 	// TrimAudit: audit records by At.
 	TrimAudit TrimKind = "audit"

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -55,15 +56,17 @@ func TestConnectionsHaveTheirRules(t *testing.T) {
 	}
 }
 
-// TestMigrationCarriesOn cuts the first migration short after each of its statements, as a crash
-// does, and runs it again.
+// TestMigrationCarriesOn cuts the migrations short after each of their statements, as a crash does, and
+// runs them again: also those that are done already but not recorded.
 func TestMigrationCarriesOn(t *testing.T) {
 	t.Parallel()
 	statements := upStatements(t)
-	want := columns(t, migrated(t))
+	whole := migrated(t)
+	want, indexed := columns(t, whole), indexes(t, whole)
 	for n := range len(statements) + 1 {
 		dsn := engine.EmptyMySQL(t).DSN
 		db := raw(t, dsn)
+		db.SetMaxOpenConns(1) // what a statement sets, the next one finds
 		for _, s := range statements[:n] {
 			execute(t, db, s)
 		}
@@ -74,6 +77,9 @@ func TestMigrationCarriesOn(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, columns(t, dsn)); diff != "" {
 			t.Fatalf("cut after %d statements (-want +got):\n%s", n, diff)
+		}
+		if diff := cmp.Diff(indexed, indexes(t, dsn)); diff != "" {
+			t.Fatalf("cut after %d statements, indexes (-want +got):\n%s", n, diff)
 		}
 		var feeds int
 		if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM feed").Scan(&feeds); err != nil || feeds != 1 {
@@ -142,24 +148,29 @@ func execute(t *testing.T, db *sql.DB, statement string) {
 	}
 }
 
-// upStatements splits the first migration as the migration library does: at lines that end in a
-// semicolon.
+// upStatements splits the migrations as the migration library does: at lines that end in a semicolon.
 func upStatements(t *testing.T) []string {
 	t.Helper()
-	b, err := os.ReadFile("migrations/00001_initial.sql")
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("migrations/*.sql")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("migrations: %v, %v", files, err)
 	}
-	_, up, _ := strings.Cut(string(b), "-- +goose Up\n")
-	up, _, _ = strings.Cut(up, "-- +goose Down")
 	var statements []string
-	for _, s := range strings.Split(up, ";\n") {
-		if strings.TrimSpace(s) != "" {
-			statements = append(statements, s)
+	for _, file := range files {
+		b, err := os.ReadFile(file) //nolint:gosec // G304: found above.
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, up, _ := strings.Cut(string(b), "-- +goose Up\n")
+		up, _, _ = strings.Cut(up, "-- +goose Down")
+		for _, s := range strings.Split(up, ";\n") {
+			if strings.TrimSpace(s) != "" {
+				statements = append(statements, s)
+			}
 		}
 	}
-	if len(statements) < 10 {
-		t.Fatalf("found %d statements in the migration", len(statements))
+	if len(statements) < 30 {
+		t.Fatalf("found %d statements in the migrations", len(statements))
 	}
 	return statements
 }
@@ -167,23 +178,36 @@ func upStatements(t *testing.T) []string {
 // columns lists all columns of a database with their types, in a stable order.
 func columns(t *testing.T, dsn secret.Text) []string {
 	t.Helper()
-	rows, err := raw(t, dsn).QueryContext(t.Context(), "SELECT CONCAT(table_name, '.', column_name, ' ', column_type, ' ', is_nullable) "+
+	return list(t, dsn, "SELECT CONCAT(table_name, '.', column_name, ' ', column_type, ' ', is_nullable) "+
 		"FROM information_schema.columns WHERE table_schema = DATABASE()")
+}
+
+// indexes lists the columns of all indexes of a database.
+func indexes(t *testing.T, dsn secret.Text) []string {
+	t.Helper()
+	return list(t, dsn, "SELECT CONCAT(table_name, '.', index_name, ' ', seq_in_index, ' ', column_name) "+
+		"FROM information_schema.statistics WHERE table_schema = DATABASE()")
+}
+
+// list runs a query of one text column, and sorts what it finds.
+func list(t *testing.T, dsn secret.Text, query string) []string {
+	t.Helper()
+	rows, err := raw(t, dsn).QueryContext(t.Context(), query)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err tells.
-	var list []string
+	var found []string
 	for rows.Next() {
 		var c string
 		if err := rows.Scan(&c); err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, c)
+		found = append(found, c)
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)
 	}
-	slices.Sort(list)
-	return list
+	slices.Sort(found)
+	return found
 }

@@ -15,8 +15,9 @@ const (
 	selectUnused  = "SELECT token_hash FROM refresh_tokens WHERE session_id = ? AND used_at IS NULL AND family_id = ? AND expires_at > ? LIMIT 1"
 	selectOther   = "SELECT family_id FROM refresh_tokens WHERE session_id = ? AND used_at IS NULL AND family_id <> ? AND expires_at > ? LIMIT 1"
 	revokeRefresh = "UPDATE refresh_tokens SET used_at = ? WHERE token_hash = ? AND used_at IS NULL"
-	// selectLeft finds when a family signed out: it has a token that was used up with no successor.
-	selectLeft   = "SELECT used_at FROM refresh_tokens WHERE session_id = ? AND used_at IS NOT NULL AND family_id = ? AND next_hash IS NULL LIMIT 1"
+	// selectMember and selectLeft read an index alone, however many tokens a family has used.
+	selectMember = "SELECT family_id FROM refresh_tokens WHERE session_id = ? AND used_at IS NULL AND family_id = ? LIMIT 1"
+	selectLeft   = "SELECT used_at FROM refresh_tokens WHERE session_id = ? AND family_id = ? AND used_at IS NOT NULL ORDER BY used_at DESC LIMIT 1"
 	countMembers = "SELECT COUNT(*) FROM refresh_tokens WHERE session_id = ? AND used_at IS NULL AND expires_at > ? " +
 		"AND EXISTS (SELECT session_id FROM sessions WHERE session_id = ? AND ended_at IS NULL AND expires_at > ? AND idle_at > ?)"
 )
@@ -122,16 +123,19 @@ func (d *departure) record(ctx context.Context, session storage.Session) error {
 	return appendAudit(ctx, d.tx, &audit)
 }
 
-// departed gives the end of a family that has left its live session, and nil for one that is a member
-// still. The tokens of a member descend to one that is unused.
+// departed gives the end of the family of a token if it has left the session, which lives, and nil if it
+// is a member still: the tokens of a member descend to one that is unused.
 func departed(ctx context.Context, tx *sql.Tx, token storage.Refresh) (*storage.End, error) {
-	var left int64
-	err := tx.QueryRowContext(ctx, selectLeft, string(token.Session), string(token.Family)).Scan(&left)
-	if errors.Is(err, sql.ErrNoRows) {
+	_, err := scanText[storage.FamilyID](tx.QueryRowContext(ctx, selectMember, string(token.Session), string(token.Family)))
+	if err == nil {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("find whether the family has left: %w", err)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("find unused token of family: %w", err)
+	}
+	var left int64
+	if err := tx.QueryRowContext(ctx, selectLeft, string(token.Session), string(token.Family)).Scan(&left); err != nil {
+		return nil, fmt.Errorf("find when the family left: %w", err)
 	}
 	return &storage.End{Reason: storage.SignedOut, At: instant(left), Actor: "client:" + string(token.Client)}, nil
 }

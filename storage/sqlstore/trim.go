@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -28,6 +29,10 @@ const (
 	dueAudit     = "SELECT audit_id, at FROM audit WHERE at >= ? AND at < ? ORDER BY at LIMIT ?"
 	dueAnswers   = "SELECT user_id, client_id, idem_key, created_at FROM answers WHERE created_at >= ? AND created_at < ? ORDER BY created_at LIMIT ?"
 	tokensOf     = "SELECT token_hash, expires_at FROM refresh_tokens WHERE session_id = ? LIMIT ?"
+
+	firstTrim  = " trims (kind, before_at) VALUES (?, ?)"
+	raiseTrim  = "UPDATE trims SET before_at = ? WHERE kind = ? AND before_at < ?"
+	selectTrim = "SELECT before_at FROM trims WHERE kind = ?"
 
 	dropRefresh = "DELETE FROM refresh_tokens WHERE token_hash = ?"
 	dropSession = "DELETE FROM sessions WHERE session_id = ?"
@@ -70,6 +75,9 @@ func (db *DB) Trim(ctx context.Context, kind storage.TrimKind, before time.Time,
 	}
 	t := trimming{db: db, rule: rules[i], from: &db.trimmed[i], left: min(max(limit, 0), storage.MaxTrim)}
 	due, err := t.due(ctx, micros(storage.Instant(before)))
+	if err == nil && kind == storage.TrimAnswers && len(due) > 0 {
+		err = db.markTrimmed(ctx, kind, micros(storage.Instant(before)))
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -84,6 +92,36 @@ func (db *DB) Trim(ctx context.Context, kind storage.TrimKind, before time.Time,
 		due = due[done:]
 	}
 	return t.removed, nil
+}
+
+// markTrimmed records up to which time a kind is trimmed, before it is, for those who would otherwise take
+// what is missing for lost.
+func (db *DB) markTrimmed(ctx context.Context, kind storage.TrimKind, before int64) error {
+	return db.write(ctx, "mark "+string(kind)+" as trimmed", func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, db.d.InsertIgnore+firstTrim, string(kind), before); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, raiseTrim, before, string(kind), before)
+		return err
+	})
+}
+
+// AnswersFrom implements [storage.Books].
+func (db *DB) AnswersFrom(ctx context.Context) (time.Time, error) {
+	return books{db, db.r}.AnswersFrom(ctx)
+}
+
+// AnswersFrom implements [storage.Books].
+func (b books) AnswersFrom(ctx context.Context) (time.Time, error) {
+	var before int64
+	err := b.q.QueryRowContext(ctx, selectTrim, string(storage.TrimAnswers)).Scan(&before)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, b.db.fault("from when on there are answers", err)
+	}
+	return instant(before), nil
 }
 
 // trimming is one run of [DB.Trim].

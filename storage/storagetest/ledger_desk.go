@@ -240,7 +240,8 @@ type chain struct{ balance, entries int64 }
 
 // proof says what is wrong with the books, if anything.
 func proof(ctx context.Context, b storage.Books) error {
-	chains, journals, posted := map[storage.AccountID]chain{}, map[storage.JournalID]bool{}, map[storage.JournalID]bool{}
+	chains := map[storage.AccountID]chain{}
+	journals, posted, answered := map[storage.JournalID]bool{}, map[storage.JournalID]bool{}, map[storage.JournalID]bool{}
 	err := b.AllEntries(ctx, func(e storage.Entry) error {
 		c := chains[e.Account]
 		c.balance, c.entries = c.balance+e.Amount, c.entries+1
@@ -270,8 +271,13 @@ func proof(ctx context.Context, b storage.Books) error {
 	if sum != 0 {
 		return fmt.Errorf("all balances together are %d", sum)
 	}
+	from, err := b.AnswersFrom(ctx)
+	if err != nil {
+		return err
+	}
 	err = b.AllJournals(ctx, func(j storage.Journal, entries []storage.Entry) error {
 		journals[j.ID] = true
+		posted[j.ID] = j.CreatedAt.Before(from) // its answer may be trimmed
 		if len(entries) != 2 || entries[0].Amount+entries[1].Amount != 0 || max(entries[0].Amount, entries[1].Amount) != j.Amount.Minor {
 			return fmt.Errorf("journal %+v has entries %+v", j, entries)
 		}
@@ -281,10 +287,10 @@ func proof(ctx context.Context, b storage.Books) error {
 		return err
 	}
 	err = b.AllAnswers(ctx, func(k storage.IdempotencyKey, a storage.Answer) error {
-		if (a.Journal == "") == (a.Code == "") || a.Journal != "" && (!journals[a.Journal] || posted[a.Journal]) {
+		if (a.Journal == "") == (a.Code == "") || a.Journal != "" && (!journals[a.Journal] || answered[a.Journal]) {
 			return fmt.Errorf("answer %+v to %+v names no journal of its own", a, k)
 		}
-		posted[a.Journal] = true
+		posted[a.Journal], answered[a.Journal] = true, true
 		return nil
 	})
 	if err == nil && len(journals) > 0 {

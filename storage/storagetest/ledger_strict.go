@@ -15,6 +15,7 @@ func ledgerStrict() map[string]func(*testing.T, *desk) {
 		"a bearer that has ended is refused with its reason":    endedBearers,
 		"an ended bearer gets no replay":                        endedBearerReplays,
 		"a disabled client is refused, its old tokens for good": disabledClient,
+		"a revoked token is refused, and no other":              revokedToken,
 	}
 }
 
@@ -137,4 +138,27 @@ func disabledClient(t *testing.T, d *desk) {
 	p := d.deposit(tom.user, 1)
 	p.Bearer.IssuedAt, p.Now = later, later
 	d.must(t, p)
+}
+
+func revokedToken(t *testing.T, d *desk) {
+	tom := d.wallet(t, 0)
+	p := d.deposit(tom.user, 1)
+	until := d.now.Add(time.Hour)
+	if _, err := d.RevokeToken(t.Context(), p.Bearer.JTI, p.Bearer.Client, "client:app", until, nil, d.now); err != nil {
+		t.Fatal(err)
+	}
+	ended, ok := errors.AsType[*storage.EndedError](d.failed(t, p))
+	want := storage.End{Reason: storage.SignedOut, At: d.now, Actor: "client:app"}
+	if !ok {
+		t.Fatal("the posting of a revoked token is not refused for that")
+	}
+	if diff := cmp.Diff(want, ended.End); diff != "" {
+		t.Error(diff)
+	}
+	other := d.deposit(tom.user, 2)
+	other.Bearer.JTI = storage.NewID(d.now)
+	d.must(t, other)
+	if got := d.balance(t, tom); got != 2 {
+		t.Errorf("balance %d, want 2", got)
+	}
 }

@@ -12,6 +12,7 @@ import (
 // Refreshes checks a driver against every promise written on [storage.Refreshes]. open must return
 // an empty store.
 func Refreshes(t *testing.T, open func(t *testing.T) Store) {
+	t.Run("revoke", func(t *testing.T) { revokeCases().run(t, open) })
 	cases{
 		"an unused token is exchanged for its successor":               rotateOnce,
 		"a chain of exchanges keeps family, client and scope":          rotateChain,

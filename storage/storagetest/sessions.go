@@ -14,6 +14,8 @@ func Sessions(t *testing.T, open func(t *testing.T) Store) {
 	t.Run("end", func(t *testing.T) { endCases().run(t, open) })
 	t.Run("check", func(t *testing.T) { checkCases().run(t, open) })
 	t.Run("race", func(t *testing.T) { raceCases().run(t, open) })
+	t.Run("touch", func(t *testing.T) { touchCases().run(t, open) })
+	t.Run("revoke token", func(t *testing.T) { tokenCases().run(t, open) })
 }
 
 func openCases() cases {
@@ -39,6 +41,7 @@ func openCases() cases {
 		"the version of a slot grows over ends of every kind":              openVersions,
 		"an unknown mode is refused":                                       openUnknownMode,
 		"live sessions are listed newest first, those past their time out": liveList,
+		"all sessions are listed newest first, page after page":            keptList,
 	}
 }
 
@@ -362,25 +365,5 @@ func openUnknownMode(w *world) {
 	if _, err := w.Open(w.ctx(), o); err == nil {
 		w.Error("a session was opened in a mode that there is not")
 	}
-	w.same(len(w.live(u.ID)), 0)
-}
-
-func liveList(w *world) {
-	u := w.user("tom")
-	sign := func(mode storage.Mode, idle time.Duration) storage.SessionID {
-		o := NewOpening(u.ID, mode, w.clock.Advance(time.Second))
-		if idle > 0 {
-			o.Session.IdleAt = w.now().Add(idle)
-		}
-		return w.mustOpen(o).Session.ID
-	}
-	mobile, browser := sign(storage.Kickout, 0), sign(storage.Shared, 0)
-	sign(storage.Concurrent, time.Minute)
-	w.clock.Advance(time.Minute)
-	w.signIn(w.user("amy").ID, storage.Kickout, "x")
-	w.same(w.live(u.ID), []storage.SessionID{browser, mobile})
-	w.mustEnd(storage.EndOrder{User: u.ID, Session: browser, Reason: storage.Kicked, Now: w.now()})
-	w.same(w.live(u.ID), []storage.SessionID{mobile})
-	w.clock.Advance(SessionTTL)
 	w.same(len(w.live(u.ID)), 0)
 }

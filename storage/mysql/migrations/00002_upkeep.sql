@@ -20,6 +20,13 @@ CREATE TABLE IF NOT EXISTS leases (
   PRIMARY KEY (duty)
 );
 
+-- The time before which records of a kind have been trimmed.
+CREATE TABLE IF NOT EXISTS trims (
+  kind      VARBINARY(32) NOT NULL,
+  before_at BIGINT       NOT NULL,
+  PRIMARY KEY (kind)
+);
+
 -- The sessions that nobody has ended, of a user or a slot, beside any number of ended ones.
 SET @statement = (SELECT IF(COUNT(*) > 0, 'DO 0',
   'CREATE INDEX sessions_open ON sessions (user_id, ended_at, product, terminal)')
@@ -57,5 +64,6 @@ CREATE INDEX refresh_tokens_session ON refresh_tokens (session_id, family_id);
 DROP INDEX refresh_tokens_unused ON refresh_tokens;
 CREATE INDEX sessions_slot ON sessions (user_id, product, terminal, ended_at);
 DROP INDEX sessions_open ON sessions;
+DROP TABLE IF EXISTS trims;
 DROP TABLE IF EXISTS leases;
 DROP TABLE IF EXISTS revoked_tokens;

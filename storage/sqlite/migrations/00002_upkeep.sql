@@ -16,6 +16,13 @@ CREATE TABLE leases (
   PRIMARY KEY (duty)
 ) STRICT;
 
+-- The time before which records of a kind have been trimmed.
+CREATE TABLE trims (
+  kind TEXT NOT NULL,
+  before_at INTEGER NOT NULL,
+  PRIMARY KEY (kind)
+) STRICT;
+
 -- The sessions that nobody has ended, of a user or a slot, beside any number of ended ones.
 CREATE INDEX sessions_open ON sessions (user_id, ended_at, product, terminal);
 DROP INDEX sessions_slot;
@@ -29,5 +36,6 @@ CREATE INDEX refresh_tokens_session ON refresh_tokens (session_id, family_id);
 DROP INDEX refresh_tokens_unused;
 CREATE INDEX sessions_slot ON sessions (user_id, product, terminal, ended_at);
 DROP INDEX sessions_open;
+DROP TABLE trims;
 DROP TABLE leases;
 DROP TABLE revoked_tokens;
