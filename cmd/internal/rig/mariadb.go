@@ -34,7 +34,8 @@ func StartMariaDB(ctx context.Context, dir string) (*MariaDB, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := []string{"--no-defaults", "--datadir=" + filepath.Join(dir, "data")}
+	// Servers that share a folder for temporary tables remove each other's.
+	base := []string{"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--tmpdir=" + dir}
 	if os.Geteuid() == 0 {
 		base = append(base, "--user=root") // a server of either make refuses to run as root unless told to
 	}
@@ -50,7 +51,7 @@ func StartMariaDB(ctx context.Context, dir string) (*MariaDB, error) {
 		"--skip-name-resolve", "--max-connections=400", "--innodb-flush-log-at-trx-commit=1",
 		"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M", "--performance-schema=OFF",
 	)}
-	return m, m.Restart()
+	return m, m.Restart() //nolint:contextcheck // the server outlives the call, and its start is bounded.
 }
 
 // prepare makes the data folder.

@@ -34,7 +34,7 @@ const command = "github.com/tallystick/tallystick/cmd/tallystick"
 // Build builds the binary into a folder and returns its path.
 func Build(ctx context.Context, dir string, tags ...string) (string, error) {
 	path := filepath.Join(dir, strings.Join(append([]string{"tallystick"}, tags...), "-"))
-	out, err := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", path, command).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", path, command).CombinedOutput() //nolint:gosec // G204: tags of our own.
 	if err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
@@ -122,7 +122,7 @@ func FreeAddr() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
+	defer l.Close() //nolint:errcheck // it never accepted anything.
 	return l.Addr().String(), nil
 }
 
