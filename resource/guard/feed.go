@@ -15,6 +15,8 @@ const (
 	pageSize = 1000
 	// maxPages is how many pages one pass reads before it rests.
 	maxPages = 64
+	// snapshotTime is how long all of the feed may take to be read again.
+	snapshotTime = 2 * time.Minute
 	// followPause is the wait before a Hurry that has returned is started again.
 	followPause = time.Second
 	// never is further back than any Blind.
@@ -144,11 +146,11 @@ func (g *Guard) report(err error, now time.Time, step time.Duration) {
 // pass reads the feed until there is nothing left, and notes when the last reading began: everything
 // that was committed before has been taken in. A reading that takes longer than Blind is of no use.
 func (g *Guard) pass(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, g.bound)
-	defer cancel()
 	if err := g.notBehind(ctx); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, g.bound)
+	defer cancel()
 	for range maxPages {
 		began := g.now()
 		events, err := g.feed.Tail(ctx, g.after, pageSize)
@@ -189,9 +191,9 @@ func (g *Guard) advance(events []storage.Event) (numbered, waiting int) {
 
 // notBehind notices a feed that counts less than it did: the database was restored, or a replica
 // took over that had not seen everything. Numbers are then given a second time, so the guard reads
-// all of it again.
+// all of it again, blind until it has.
 func (g *Guard) notBehind(ctx context.Context) error {
-	position, err := g.feed.Position(ctx)
+	position, err := g.position(ctx)
 	if err != nil {
 		return fmt.Errorf("read the position of the feed: %w", err)
 	}
@@ -199,7 +201,15 @@ func (g *Guard) notBehind(ctx context.Context) error {
 		return nil
 	}
 	g.log.Warn("the feed went back; reading all of it again", "position", position, "seen", g.after)
+	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
+	defer cancel()
 	return g.snapshot(ctx)
+}
+
+func (g *Guard) position(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.bound)
+	defer cancel()
+	return g.feed.Position(ctx)
 }
 
 // followHurry keeps the fast road open.

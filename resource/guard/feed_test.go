@@ -219,6 +219,7 @@ type feed struct {
 	checks   int
 	numbered int
 	gate     chan struct{} // Check waits for it
+	slow     time.Duration // what Snapshot takes
 }
 
 func (f *feed) Position(context.Context) (int64, error) {
@@ -227,7 +228,12 @@ func (f *feed) Position(context.Context) (int64, error) {
 	return f.last, f.broken
 }
 
-func (f *feed) Snapshot(_ context.Context, now time.Time, each func(storage.Event) error) error {
+func (f *feed) Snapshot(ctx context.Context, now time.Time, each func(storage.Event) error) error {
+	select {
+	case <-time.After(f.slow):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, e := range f.events {
@@ -425,15 +431,19 @@ func TestFeedThatGoesBackIsReadAgain(t *testing.T) {
 		time.Sleep(time.Second)
 		// A replica takes over that had numbered less, and has numbered one more since.
 		f.set(func(f *feed) {
-			f.last = 51
+			f.last, f.slow = 51, 20*time.Second // there is much to read again
 			f.events = []storage.Event{{
 				Number: 51, Subject: storage.SubjectSession, Key: "s",
 				End: storage.End{Reason: storage.Kicked, At: time.Now()}, Until: time.Now().Add(time.Hour),
 			}}
 		})
-		time.Sleep(guard.DefaultPoll + time.Nanosecond)
-		if got, reason := status(t, g, "s"); got != 401 || reason != storage.Kicked || f.asked() != 0 {
-			t.Errorf("%d %s after %d direct checks, want 401 kicked after none", got, reason, f.asked())
+		time.Sleep(2 * time.Second)
+		if got, _ := status(t, g, "live"); got != 200 || f.asked() != 1 {
+			t.Errorf("while it is read again: %d after %d direct checks, want 200 after one", got, f.asked())
+		}
+		time.Sleep(20 * time.Second)
+		if got, reason := status(t, g, "s"); got != 401 || reason != storage.Kicked || f.asked() != 1 {
+			t.Errorf("%d %s after %d direct checks, want 401 kicked after no further one", got, reason, f.asked())
 		}
 	})
 }

@@ -315,10 +315,7 @@ func (g *Guard) expired(ctx context.Context, v *verified, now time.Time) *Refusa
 	if t, dead := g.ended.find(v); dead {
 		return refuseEnded(g.endOf(ctx, v, t))
 	}
-	key := v.session
-	if key == zero {
-		key = v.token
-	}
+	key := v.token
 	if end, ok := g.settled.get(key, now); ok {
 		return refuseEnded(end)
 	}

@@ -116,7 +116,7 @@ func (s *Store) send(ctx context.Context, events []storage.Event) {
 		pipe.XAdd(ctx, &redis.XAddArgs{Stream: key, MaxLen: streamLength, Approx: true, Values: []any{field, body}})
 	}
 	pipe.Expire(ctx, key, streamTTL)
-	err := s.breaker.run(func() error {
+	err := s.breaker.run(ctx, func() error {
 		_, err := pipe.Exec(ctx)
 		return err
 	})

@@ -61,8 +61,6 @@ func (b *breaker) report(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case errors.Is(err, context.Canceled):
-		// Says nothing about Redis.
 	case !away(err):
 		if b.open {
 			b.log.Info("redis is back")
@@ -95,13 +93,18 @@ func away(err error) bool {
 	return !answered
 }
 
-// run runs f, which sends one command or one pipeline, unless it is no use.
-func (b *breaker) run(f func() error) error {
+// run runs f, which sends one command or one pipeline, unless it is no use. That a caller had no
+// time to wait, for a free connection say, tells nothing about Redis; that a command took all of its
+// own time does.
+func (b *breaker) run(ctx context.Context, f func() error) error {
 	if !b.allow() {
 		return errBroken
 	}
+	began := time.Now()
 	err := f()
-	b.report(err)
+	if ctx.Err() == nil || !away(err) || time.Since(began) >= min(dialTimeout, ioTimeout) {
+		b.report(err)
+	}
 	return err
 }
 
@@ -114,17 +117,17 @@ type scripts struct {
 
 // Eval implements redis.Scripter.
 func (s *scripts) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
-	return s.run(func() *redis.Cmd { return s.Scripter.Eval(ctx, script, keys, args...) })
+	return s.run(ctx, func() *redis.Cmd { return s.Scripter.Eval(ctx, script, keys, args...) })
 }
 
 // EvalSha implements redis.Scripter.
 func (s *scripts) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	return s.run(func() *redis.Cmd { return s.Scripter.EvalSha(ctx, sha, keys, args...) })
+	return s.run(ctx, func() *redis.Cmd { return s.Scripter.EvalSha(ctx, sha, keys, args...) })
 }
 
-func (s *scripts) run(f func() *redis.Cmd) *redis.Cmd {
+func (s *scripts) run(ctx context.Context, f func() *redis.Cmd) *redis.Cmd {
 	var answer *redis.Cmd
-	err := s.breaker.run(func() error {
+	err := s.breaker.run(ctx, func() error {
 		answer = f()
 		return answer.Err()
 	})
