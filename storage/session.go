@@ -343,4 +343,9 @@ type Refreshes interface {
 	// Members returns how many live families a session has: those with a token that is neither used nor
 	// past its time at now. None if the session is unknown or not live.
 	Members(ctx context.Context, session SessionID, now time.Time) (int, error)
+
+	// Families returns whose the families of a session are, one client for each that a token is kept of,
+	// whether the family lives, has signed out or let its time pass; at most limit. Who holds an access
+	// token of the session is known only where there has never been a second family.
+	Families(ctx context.Context, session SessionID, limit int) ([]ClientID, error)
 }

@@ -24,13 +24,16 @@ func (b *Book) Leave(ctx context.Context, hash storage.RefreshHash, client stora
 	return events, nil
 }
 
-// Members returns how many devices hold a session that can be told apart by their refresh tokens.
-func (b *Book) Members(ctx context.Context, id storage.SessionID) (int, error) {
-	n, err := b.refreshes.Members(ctx, id, storage.Instant(b.now()))
+// Sole says whether whoever holds an access token that client got for a session can only be the one
+// member that the session has ever had. Several who share a session share the token, so by itself it
+// does not say which of them presents it; not even once all but one have left, since one who has left
+// may hold it still.
+func (b *Book) Sole(ctx context.Context, id storage.SessionID, client storage.ClientID) (bool, error) {
+	families, err := b.refreshes.Families(ctx, id, 2)
 	if err != nil {
-		return 0, fmt.Errorf("members of session: %w", err)
+		return false, fmt.Errorf("families of session: %w", err)
 	}
-	return n, nil
+	return len(families) == 0 || (len(families) == 1 && families[0] == client), nil
 }
 
 // Revoke ends one access token that has no session, until it expires.
