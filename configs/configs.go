@@ -18,11 +18,13 @@ type Config struct {
 	Keys     Keys
 	Tokens   Tokens
 	Password Password
+	Brakes   Brakes
 	// Products are the products by name.
-	Products map[string]Product
-	Wallet   Wallet
-	Guard    Guard
-	Log      Log
+	Products  map[string]Product
+	Wallet    Wallet
+	Guard     Guard
+	Retention Retention
+	Log       Log
 
 	// Embedded says that the process brings its own engines, as tallystick dev does, so that the
 	// sections mysql and redis need not be filled. It is not a key.
@@ -108,6 +110,40 @@ type HMACKey struct {
 	SecretFile string
 }
 
+// Brakes hold back whoever guesses passwords and client secrets.
+type Brakes struct {
+	// AccountFailures are how many failures an account is free to have from addresses that are not known
+	// to be its user's, KnownFailures from each one that is.
+	AccountFailures int
+	KnownFailures   int
+	// Delay is the pause after the first failure beyond those, doubled by each further one up to MaxDelay.
+	Delay    time.Duration
+	MaxDelay time.Duration
+	// MostFailures is after how many in a row the pause is Lock.
+	MostFailures int
+	Lock         time.Duration
+	// Window is how long failures are remembered, and Known how long an address is after a sign-in there.
+	Window time.Duration
+	Known  time.Duration
+	// AddressFailures is how many failures an address is free to have within AddressWindow.
+	AddressFailures int
+	AddressWindow   time.Duration
+}
+
+// Retention is how long records are kept, each counted from when it is good for nothing any more, or
+// from when it was made.
+type Retention struct {
+	// Sessions and RefreshTokens are kept beyond their expiry, Events and RevokedTokens beyond that of
+	// the last token concerned.
+	Sessions      time.Duration
+	RefreshTokens time.Duration
+	Events        time.Duration
+	RevokedTokens time.Duration
+	// Answers to writes and Audit records are kept from when they were made.
+	Answers time.Duration
+	Audit   time.Duration
+}
+
 // Product is a product by its terminals: mobile, browser and api.
 type Product struct {
 	Terminals map[string]Terminal
@@ -165,6 +201,13 @@ const (
 	DefaultMaxAmount = 9007199254740991
 	// DefaultMaxSessions bounds concurrent sessions where nothing is said.
 	DefaultMaxSessions = 10
+	// DefaultFailures is how many wrong passwords in a row cost nothing: more than a user needs, and a
+	// fifth of what NIST SP 800-63B allows.
+	DefaultFailures = 20
+	// DefaultAnswers is longer than any queue repeats a write, and than a quarter.
+	DefaultAnswers = 90 * day
+	// DefaultAudit is a year and a month, so that a yearly review finds all of the year before.
+	DefaultAudit = 400 * day
 )
 
 // Default returns the configuration before anything is read. It is not complete: the issuer, the
@@ -186,13 +229,20 @@ func Default() Config {
 			MemoryKiB: 19 * 1024, Time: 2, Threads: 1, Queue: 64, Wait: 5 * time.Second, MinLength: 8,
 			HMACKeys: map[string]HMACKey{},
 		},
+		Brakes: Brakes{
+			AccountFailures: DefaultFailures, KnownFailures: DefaultFailures, Delay: 30 * time.Second, MaxDelay: time.Hour,
+			MostFailures: 100, Lock: day, Window: day, Known: 30 * day, AddressFailures: 100, AddressWindow: time.Hour,
+		},
 		Products: map[string]Product{},
 		Wallet: Wallet{
 			Currencies: []string{"CNY"}, MaxAmount: DefaultMaxAmount,
 			Lock: Lock{TTL: time.Minute, Wait: time.Minute},
 		},
 		Guard: Guard{CacheSize: 100_000, MaxEnded: 1_000_000, Poll: 100 * time.Millisecond},
-		Log:   Log{Level: "info", Format: "json"},
+		Retention: Retention{
+			Sessions: day, RefreshTokens: day, Events: time.Hour, RevokedTokens: time.Hour, Answers: DefaultAnswers, Audit: DefaultAudit,
+		},
+		Log: Log{Level: "info", Format: "json"},
 	}
 }
 

@@ -30,7 +30,7 @@ func env(path string) string {
 
 // keys lists every key but those under the names that the operator chooses.
 func (c *Config) keys() []key {
-	l, m, p, w := &c.Listen, &c.MySQL, &c.Password, &c.Wallet
+	l, m, p, b, w, r := &c.Listen, &c.MySQL, &c.Password, &c.Brakes, &c.Wallet, &c.Retention
 	return []key{
 		text("issuer", &c.Issuer),
 		list("audience", &c.Audience),
@@ -67,6 +67,16 @@ func (c *Config) keys() []key {
 		number("password.queue", &p.Queue),
 		span("password.wait", &p.Wait),
 		number("password.min_length", &p.MinLength),
+		number("brakes.account_failures", &b.AccountFailures),
+		number("brakes.known_failures", &b.KnownFailures),
+		span("brakes.delay", &b.Delay),
+		span("brakes.max_delay", &b.MaxDelay),
+		number("brakes.most_failures", &b.MostFailures),
+		span("brakes.lock", &b.Lock),
+		span("brakes.window", &b.Window),
+		span("brakes.known", &b.Known),
+		number("brakes.address_failures", &b.AddressFailures),
+		span("brakes.address_window", &b.AddressWindow),
 		list("wallet.currencies", &w.Currencies),
 		number("wallet.max_amount", &w.MaxAmount),
 		span("wallet.lock.ttl", &w.Lock.TTL),
@@ -75,6 +85,12 @@ func (c *Config) keys() []key {
 		number("guard.cache_size", &c.Guard.CacheSize),
 		number("guard.max_ended", &c.Guard.MaxEnded),
 		span("guard.poll", &c.Guard.Poll),
+		span("retention.sessions", &r.Sessions),
+		span("retention.refresh_tokens", &r.RefreshTokens),
+		span("retention.events", &r.Events),
+		span("retention.revoked_tokens", &r.RevokedTokens),
+		span("retention.answers", &r.Answers),
+		span("retention.audit", &r.Audit),
 		text("log.level", &c.Log.Level),
 		text("log.format", &c.Log.Format),
 	}

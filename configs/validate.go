@@ -51,11 +51,13 @@ func (c *Config) faults() faults {
 	}
 	c.checkKeys(&f)
 	c.checkPassword(&f)
+	c.checkBrakes(&f)
 	c.checkProducts(&f)
 	c.checkWallet(&f)
 	between(&f, "guard.cache_size", c.Guard.CacheSize, 1, 100_000_000)
 	between(&f, "guard.max_ended", c.Guard.MaxEnded, 1000, 100_000_000)
 	spanBetween(&f, "guard.poll", c.Guard.Poll, 5*time.Millisecond, 500*time.Millisecond)
+	c.checkRetention(&f)
 	oneOf(&f, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(&f, "log.format", c.Log.Format, "json", "text")
 	return f
@@ -243,6 +245,38 @@ func (t *Terminal) check(f *faults, path string) {
 }
 
 var currencyForm = regexp.MustCompile(`^[A-Z]{3}$`)
+
+// mostFailures is what NIST SP 800-63B §5.2.2 allows in a row.
+const mostFailures = 100
+
+func (c *Config) checkBrakes(f *faults) {
+	b := &c.Brakes
+	between(f, "brakes.account_failures", b.AccountFailures, 3, mostFailures)
+	between(f, "brakes.known_failures", b.KnownFailures, 3, mostFailures)
+	between(f, "brakes.most_failures", b.MostFailures, max(b.AccountFailures, b.KnownFailures), mostFailures)
+	spanBetween(f, "brakes.delay", b.Delay, time.Second, time.Hour)
+	spanBetween(f, "brakes.max_delay", b.MaxDelay, b.Delay, day)
+	spanBetween(f, "brakes.lock", b.Lock, b.MaxDelay, 30*day)
+	spanBetween(f, "brakes.window", b.Window, max(time.Hour, b.MaxDelay), 30*day)
+	spanBetween(f, "brakes.known", b.Known, time.Hour, 400*day)
+	between(f, "brakes.address_failures", b.AddressFailures, 5, 1_000_000)
+	spanBetween(f, "brakes.address_window", b.AddressWindow, time.Minute, day)
+	if b.AddressWindow.Milliseconds() < int64(b.AddressFailures) {
+		f.add("", "brakes.address_failures", "%d in %s are more than one in a millisecond", b.AddressFailures, short(b.AddressWindow))
+	}
+}
+
+// checkRetention keeps what is still good for something: the reasons stand in the example file.
+func (c *Config) checkRetention(f *faults) {
+	const most = 36500 * day
+	r := &c.Retention
+	spanBetween(f, "retention.sessions", r.Sessions, day, most)
+	spanBetween(f, "retention.refresh_tokens", r.RefreshTokens, time.Hour, most)
+	spanBetween(f, "retention.events", r.Events, 10*time.Minute, most)
+	spanBetween(f, "retention.revoked_tokens", r.RevokedTokens, 10*time.Minute, most)
+	spanBetween(f, "retention.answers", r.Answers, 7*day, most)
+	spanBetween(f, "retention.audit", r.Audit, day, most)
+}
 
 func (c *Config) checkWallet(f *faults) {
 	w := &c.Wallet
