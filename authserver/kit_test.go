@@ -20,6 +20,7 @@ import (
 
 	"github.com/tallystick/tallystick/authserver"
 	"github.com/tallystick/tallystick/authserver/audit"
+	"github.com/tallystick/tallystick/authserver/brake"
 	"github.com/tallystick/tallystick/authserver/client"
 	"github.com/tallystick/tallystick/authserver/oauth"
 	"github.com/tallystick/tallystick/authserver/password"
@@ -42,6 +43,7 @@ var (
 	encryptionKey = secret.New(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32)))
 	clientKey     = bytes.Repeat([]byte{2}, 32)
 	chainKey      = secret.New(strings.Repeat("c", 32))
+	brakeKey      = bytes.Repeat([]byte{3}, brake.KeyLength)
 )
 
 // clock is turned by hand.
@@ -120,6 +122,7 @@ type kit struct {
 	db        *sqlstore.DB
 	ring      *keys.Ring
 	checker   *password.Checker
+	brake     *brake.Brake
 	parser    *token.Parser
 	users     map[string]storage.UserID
 	secrets   map[string]string
@@ -177,6 +180,10 @@ func (k *kit) start() {
 	k.parser, err = token.NewParser(token.ParserConfig{Issuer: issuerURL, Audience: []string{issuerURL}, Ring: k.ring})
 	k.must(err)
 	k.log, k.metrics = &bytes.Buffer{}, prometheus.NewRegistry()
+	trail, err := audit.New(audit.Config{Store: k.db})
+	k.must(err)
+	k.brake, err = brake.New(brake.Config{Key: brakeKey, Trail: trail, Now: k.clock.Now})
+	k.must(err)
 	cfg := authserver.Config{
 		Issuer: issuerURL, Audience: []string{issuerURL}, Products: product.Config{"shop": nil, "music": nil},
 		Sessions: k.db, Refreshes: k.db, Audit: k.db, Announcer: k.announcer, Ended: func(e []storage.Event) {
@@ -184,7 +191,7 @@ func (k *kit) start() {
 				k.ended(e)
 			}
 		},
-		Clients: registry, Passwords: k.checker, Minter: token.NewMinter(issuerURL, k.ring), Parser: k.parser, Keys: k.ring,
+		Clients: registry, Passwords: k.checker, Brake: k.brake, Minter: token.NewMinter(issuerURL, k.ring), Parser: k.parser, Keys: k.ring,
 		ChainKey: chainKey, Now: k.clock.Now, Metrics: k.metrics,
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: k.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

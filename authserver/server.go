@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tallystick/tallystick/authserver/audit"
+	"github.com/tallystick/tallystick/authserver/brake"
 	"github.com/tallystick/tallystick/authserver/grant"
 	"github.com/tallystick/tallystick/authserver/issue"
 	"github.com/tallystick/tallystick/authserver/metadata"
@@ -44,9 +45,11 @@ type Config struct {
 	// Parser the *token.Parser, Keys the *keys.Ring.
 	Clients   grant.Clients
 	Passwords grant.Passwords
-	Minter    issue.Minter
-	Parser    issue.Parser
-	Keys      metadata.Keys
+	// Brake holds back whoever guesses passwords.
+	Brake  *brake.Brake
+	Minter issue.Minter
+	Parser issue.Parser
+	Keys   metadata.Keys
 
 	// ChainKey makes each refresh token's identifier out of the one before: 32 bytes that only the
 	// processes of this server know.
@@ -128,6 +131,9 @@ func (s *Server) assemble(cfg Config) error {
 	if cfg.Audit == nil {
 		return errors.New("the audit store is needed")
 	}
+	if cfg.Brake == nil {
+		return errors.New("the brake on guessing is needed")
+	}
 	rules, err := product.New(cfg.Products)
 	if err != nil {
 		return err
@@ -150,7 +156,7 @@ func (s *Server) assemble(cfg Config) error {
 		return err
 	}
 	s.token, err = grant.New(grant.Config{
-		Clients: cfg.Clients, Passwords: cfg.Passwords, Rules: rules, Book: s.book, Issuer: issuer, Trail: trail,
+		Clients: cfg.Clients, Passwords: cfg.Passwords, Brake: cfg.Brake, Rules: rules, Book: s.book, Issuer: issuer, Trail: trail,
 		Now: cfg.Now, Metrics: cfg.Metrics,
 	})
 	if err != nil {

@@ -121,6 +121,7 @@ func TestMissingDependenciesStopTheStart(t *testing.T) {
 		"audit":               func(c *authserver.Config) { c.Audit = nil },
 		"clients":             func(c *authserver.Config) { c.Clients = nil },
 		"passwords":           func(c *authserver.Config) { c.Passwords = nil },
+		"brake":               func(c *authserver.Config) { c.Brake = nil },
 		"minter":              func(c *authserver.Config) { c.Minter = nil },
 		"parser":              func(c *authserver.Config) { c.Parser = nil },
 		"keys":                func(c *authserver.Config) { c.Keys = nil },

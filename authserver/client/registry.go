@@ -36,7 +36,15 @@ type Config struct {
 	CacheSize int
 	// Passwords verifies slow hashes; nil if there are none, and then a client with one is refused.
 	Passwords Passwords
-	Now       func() time.Time // nil: time.Now
+	// Brake holds back guesses at secrets; nil for none.
+	Brake Brake
+	Now   func() time.Time // nil: time.Now
+}
+
+// Brake lets prove look at a secret, unless too many from that address were wrong; then it refuses with
+// an [*oauth.Error].
+type Brake interface {
+	TryClient(ctx context.Context, client storage.ClientID, address string, prove func(context.Context) (right bool, err error)) error
 }
 
 // Registry authenticates clients.
@@ -45,6 +53,7 @@ type Registry struct {
 	secrets   *hasher // generated secrets, under the configured key
 	seen      *hasher // secrets that a slow hash proved, under a key of this process
 	passwords Passwords
+	brake     Brake
 	now       func() time.Time
 }
 
@@ -75,6 +84,7 @@ func New(c Config) (*Registry, error) {
 		secrets:   newHasher(c.SecretKey),
 		seen:      newHasher(own[:]),
 		passwords: c.Passwords,
+		brake:     c.Brake,
 		now:       c.Now,
 	}, nil
 }
@@ -86,13 +96,15 @@ type Credentials struct {
 	// ID and Secret are client_id and client_secret of the form; Secret is nil if it was not sent.
 	ID     string
 	Secret *secret.Text
+	// Address is where the request comes from, for the brake; empty for a request that is not braked.
+	Address string
 }
 
 // Authenticate says which client sends the credentials. What it returns is shared: its slices must
 // not be changed; it holds no hashes.
 //
-// It fails with an [*oauth.Error]: invalid_request when a request uses two methods at once or names
-// two clients; invalid_client for everything that is wrong with the client or its proof, asking for
+// It fails with an [*oauth.Error]: slow_down when too many secrets were wrong; invalid_request when a
+// request uses two methods at once or names two clients; invalid_client for everything that is wrong with the client or its proof, asking for
 // a challenge if the proof came in a header; temporarily_unavailable when the client cannot be read
 // or its slow hash not be verified in time.
 func (r *Registry) Authenticate(ctx context.Context, cr Credentials) (storage.Client, error) {
@@ -107,7 +119,7 @@ func (r *Registry) Authenticate(ctx context.Context, cr Credentials) (storage.Cl
 			return storage.Client{}, unavailable(err)
 		}
 	}
-	right, err := r.proves(ctx, e, storage.ClientID(id), given)
+	right, err := r.tries(ctx, e, proof{storage.ClientID(id), given, cr.Address})
 	if err != nil {
 		return storage.Client{}, unavailable(err)
 	}
@@ -136,6 +148,27 @@ func (r *Registry) Client(ctx context.Context, id storage.ClientID) (storage.Cli
 // Forget drops what is known of a client, so that the next call reads it. It is to be called for
 // every event and change that concerns the client.
 func (r *Registry) Forget(id storage.ClientID) { r.cache.forget(id) }
+
+// proof is a secret, of whom, and from where.
+type proof struct {
+	id      storage.ClientID
+	given   string
+	address string
+}
+
+// tries is proves behind the brake. Names that no client can have are not worth counting: they prove
+// nothing either way.
+func (r *Registry) tries(ctx context.Context, e *entry, p proof) (right bool, err error) {
+	if r.brake == nil || p.given == "" || p.address == "" || !validID(string(p.id)) {
+		return r.proves(ctx, e, p.id, p.given)
+	}
+	err = r.brake.TryClient(ctx, p.id, p.address, func(ctx context.Context) (bool, error) {
+		var err error
+		right, err = r.proves(ctx, e, p.id, p.given)
+		return right, err
+	})
+	return right, err
+}
 
 // proves says whether the secret is one of the client's; for a public client, whether there is none.
 // The same hash is computed for clients that do not exist.
@@ -256,6 +289,9 @@ func refused(basic bool) error {
 // unavailable presents a store or a hashing queue that gave no answer. What is not a passing fault
 // is an internal one.
 func unavailable(err error) error {
+	if _, presented := errors.AsType[*oauth.Error](err); presented {
+		return err
+	}
 	for _, passing := range []error{storage.ErrUnavailable, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, passing) {
 			return oauth.Unavailable(err)

@@ -14,6 +14,9 @@
 // Whatever fails in passing is temporarily_unavailable, never an invalid_grant that would make an app
 // throw away a good sign-in.
 //
+// A password is looked at only if the brakes on guessing allow it, before it is hashed; refreshing is
+// never braked.
+//
 // It refuses parameters it cannot tell apart (repeated, in the query), values that are too long or
 // have control characters, session_data of public clients, and client assertions. About a refresh
 // token that does not verify it says nothing but that.

@@ -32,10 +32,17 @@ type Passwords interface {
 	Verify(ctx context.Context, username string, pw secret.Text) (storage.User, error)
 }
 
+// Brake holds back guesses; the brake of package brake does. It lets prove look at a password, unless too many were
+// wrong, and then it refuses with slow_down.
+type Brake interface {
+	Try(ctx context.Context, account, address string, prove func(context.Context) (right bool, err error)) error
+}
+
 // Config is what an [Endpoint] needs.
 type Config struct {
 	Clients   Clients
 	Passwords Passwords
+	Brake     Brake
 	Rules     *product.Rules
 	Book      *session.Book
 	Issuer    *issue.Issuer
@@ -58,8 +65,8 @@ type flow func(ctx context.Context, r *Request) (issue.Pair, error)
 
 // New makes the endpoint with its grants.
 func New(cfg Config) (*Endpoint, error) {
-	if cfg.Clients == nil || cfg.Passwords == nil || cfg.Rules == nil || cfg.Book == nil || cfg.Issuer == nil || cfg.Trail == nil {
-		return nil, errors.New("grant: clients, passwords, rules, book, issuer and trail are needed")
+	if cfg.Clients == nil || cfg.Passwords == nil || cfg.Brake == nil || cfg.Rules == nil || cfg.Book == nil || cfg.Issuer == nil || cfg.Trail == nil {
+		return nil, errors.New("grant: clients, passwords, brake, rules, book, issuer and trail are needed")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -68,7 +75,7 @@ func New(cfg Config) (*Endpoint, error) {
 	e.flows = map[string]flow{
 		oauth.GrantClientCredentials: e.clientCredentials,
 		oauth.GrantRefreshToken:      e.refreshToken,
-		oauth.GrantPassword:          e.signIn(&passwordGrant{users: cfg.Passwords}),
+		oauth.GrantPassword:          e.signIn(&passwordGrant{users: cfg.Passwords, brake: cfg.Brake}),
 	}
 	var err error
 	e.metrics, err = newMetrics(cfg.Metrics, e.Grants())

@@ -83,7 +83,7 @@ func (r *Request) credentials() (client.Credentials, error) {
 	if r.Form.Has("client_assertion") || r.Form.Has("client_assertion_type") {
 		return client.Credentials{}, oauth.New(oauth.InvalidClient, "this server does not take client assertions")
 	}
-	credentials := client.Credentials{Basic: r.Basic, ID: r.Form.Get("client_id")}
+	credentials := client.Credentials{Basic: r.Basic, ID: r.Form.Get("client_id"), Address: r.Address}
 	if given := r.Form.Get("client_secret"); given != "" {
 		text := secret.New(given)
 		credentials.Secret = &text

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/tallystick/tallystick/authserver"
+	"github.com/tallystick/tallystick/authserver/audit"
+	"github.com/tallystick/tallystick/authserver/brake"
 	"github.com/tallystick/tallystick/authserver/client"
 	"github.com/tallystick/tallystick/authserver/password"
 	"github.com/tallystick/tallystick/cmd/internal/serve"
@@ -50,6 +52,7 @@ type process struct {
 	redis    *redisstore.Store
 	ring     *keys.Ring
 	guard    *guard.Guard
+	brake    *brake.Brake
 	clients  *client.Registry
 	auth     *authserver.Server
 	resource *resource.Server
@@ -101,11 +104,15 @@ func (p *process) addAuth(parser *token.Parser) error {
 	if err != nil {
 		return err
 	}
+	if err := p.addBrake(); err != nil {
+		return err
+	}
 	secretKey, err := derive(p.cfg, purposeClientSecrets)
 	if err != nil {
 		return err
 	}
-	if p.clients, err = client.New(client.Config{Store: p.store, SecretKey: secretKey, Passwords: checker}); err != nil {
+	p.clients, err = client.New(client.Config{Store: p.store, SecretKey: secretKey, Passwords: checker, Brake: p.brake})
+	if err != nil {
 		return err
 	}
 	chain, err := derive(p.cfg, purposeRefreshChain)
@@ -115,9 +122,24 @@ func (p *process) addAuth(parser *token.Parser) error {
 	p.auth, err = authserver.New(authserver.Config{
 		Issuer: p.cfg.Issuer, Audience: p.cfg.Audience, Products: productConfig(p.cfg),
 		Sessions: p.store, Refreshes: p.store, Audit: p.store, Announcer: p.redis, Ended: p.guard.Apply,
-		Clients: p.clients, Passwords: checker, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: p.ring,
+		Clients: p.clients, Passwords: checker, Brake: p.brake, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: p.ring,
 		ChainKey: secret.New(base64.RawURLEncoding.EncodeToString(chain)), MachineTTL: p.cfg.Tokens.ClientCredentialsTTL,
 		ReplayWindow: p.cfg.Tokens.ReplayWindow, RequestID: serve.RequestID, Log: p.log, Metrics: p.registry,
+	})
+	return err
+}
+
+func (p *process) addBrake() error {
+	key, err := derive(p.cfg, purposeBrakes)
+	if err != nil {
+		return err
+	}
+	trail, err := audit.New(audit.Config{Store: p.store, Log: p.log})
+	if err != nil {
+		return err
+	}
+	p.brake, err = brake.New(brake.Config{
+		Store: p.redis, Key: key, Limits: brakeLimits(p.cfg.Brakes), Trail: trail, Log: p.log, Metrics: p.registry,
 	})
 	return err
 }

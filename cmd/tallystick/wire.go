@@ -135,6 +135,7 @@ func newKit(ctx context.Context, cfg configs.Config, store *sqlstore.DB, announc
 const (
 	purposeClientSecrets = "tallystick client secrets"
 	purposeRefreshChain  = "tallystick refresh chain"
+	purposeBrakes        = "tallystick brakes"
 )
 
 const derivedLength = 32
@@ -214,5 +215,13 @@ func passwordConfig(c configs.Password, users storage.Users) password.Config {
 	return password.Config{
 		Users: users, Memory: uint32(c.MemoryKiB), Time: uint32(c.Time), Threads: uint8(c.Threads),
 		Workers: c.Workers, Queue: c.Queue, Wait: c.Wait, MinLength: c.MinLength, Keys: legacy,
+	}
+}
+
+func brakeLimits(c configs.Brakes) storage.BrakeLimits {
+	return storage.BrakeLimits{
+		AccountFailures: c.AccountFailures, PairFailures: c.KnownFailures, Delay: c.Delay, MaxDelay: c.MaxDelay,
+		MostFailures: c.MostFailures, Lock: c.Lock, Window: c.Window, Known: c.Known,
+		AddressFailures: c.AddressFailures, AddressWindow: c.AddressWindow,
 	}
 }
