@@ -268,6 +268,6 @@ func readBounded(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // it has only been read.
+	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, limit))
 }

@@ -18,7 +18,7 @@ func forms(t *testing.T, key any) []string {
 	switch k := key.(type) {
 	case *ed25519Key:
 		seed := k.private.Seed()
-		return []string{hex.EncodeToString(seed), strings.ToUpper(hex.EncodeToString(seed)), strings.Trim(fmt.Sprint(seed), "[]"), string(seed)}
+		return []string{hex.EncodeToString(seed), strings.ToUpper(hex.EncodeToString(seed)), strings.Trim(fmt.Sprint(string(seed)), "[]"), string(seed)}
 	case *ecdsa.PrivateKey:
 		return []string{k.D.String(), k.D.Text(16)} //nolint:staticcheck // printed is what D would be.
 	case *rsa.PrivateKey:

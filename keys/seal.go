@@ -99,7 +99,7 @@ func (v vault) open(r Record) (Signer, Verifier, error) {
 	if len(r.Sealed) == 0 || r.Sealed[0] != sealVersion {
 		return Signer{}, Verifier{}, errors.New("sealed in a way that this version does not know")
 	}
-	plain, err := v.aead.Open(nil, nil, r.Sealed[1:], label(r))
+	plain, err := v.aead.Open(nil, nil, r.Sealed[1:], label(r)) //nolint:gosec // G407: the random nonce is the beginning of what is opened.
 	if err != nil {
 		return Signer{}, Verifier{}, fmt.Errorf("%w: it does not open this key; configure the encryption key with which "+
 			"the key was made, or, if that is lost, retire all keys", ErrEncryptionKey)
@@ -123,7 +123,7 @@ func (v vault) open(r Record) (Signer, Verifier, error) {
 func label(r Record) []byte {
 	var b []byte
 	for _, part := range []string{r.ID, r.Use, r.Algorithm} {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(part))) //nolint:gosec // G115: short texts.
+		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
 	return b

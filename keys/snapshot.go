@@ -73,8 +73,8 @@ func (s *snapshot) reuse(r Record, v vault) (entry, error) {
 // has come yet (a clock behind that of the process which made the first key, or now cut to the second),
 // it is the first to come. It is false when nothing is published.
 func (s *snapshot) signing(now time.Time) (entry, bool) {
-	for i := len(s.published) - 1; i >= 0; i-- {
-		if e := s.published[i]; !e.record.ActiveAt.After(now) && !e.record.retired(now) {
+	for _, v := range slices.Backward(s.published) {
+		if e := v; !e.record.ActiveAt.After(now) && !e.record.retired(now) {
 			return e, true
 		}
 	}

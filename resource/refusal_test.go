@@ -21,7 +21,7 @@ func TestEveryRefusalOfATransfer(t *testing.T) {
 	tom, tomToken := s.rich("tom", 1000)
 	amy := s.user("amy")
 	names := map[string]string{string(tom): "tom", string(amy): "amy"}
-	body := func(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+	body := fmt.Sprintf
 	good := transferBody(amy, 1)
 	s.transfer(tomToken, "used", good)
 
@@ -234,7 +234,7 @@ func TestRefusalsOfADeposit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := s.do(call{http.MethodPost, "/v1/deposits", c.token, c.body, c.header})
-			if g.status != c.status || !strings.Contains(g.text()+g.header.Get("Www-Authenticate"), c.says) {
+			if g.status != c.status || !strings.Contains(g.text()+g.header.Get("WWW-Authenticate"), c.says) {
 				t.Errorf("got %d %s, want %d and something of %q", g.status, g.body, c.status, c.says)
 			}
 		})
@@ -289,7 +289,7 @@ func TestReadsRefuse(t *testing.T) {
 		"/v1/wallet/entries?cursor=" + string(tom) + "00": {tomToken, 400, "cursor"},
 	} {
 		g := s.do(call{http.MethodGet, path, c.token, "", nil})
-		if g.status != c.status || !strings.Contains(g.text()+g.header.Get("Www-Authenticate"), c.says) {
+		if g.status != c.status || !strings.Contains(g.text()+g.header.Get("WWW-Authenticate"), c.says) {
 			t.Errorf("GET %.80s: %d %s, want %d and something of %q", path, g.status, g.body, c.status, c.says)
 		}
 		if g.header.Get("Cache-Control") != "no-store" {

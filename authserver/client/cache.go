@@ -142,7 +142,7 @@ func (c *cache) load(ctx context.Context, id storage.ClientID, forgets uint64) (
 		if r.Err != nil {
 			return nil, r.Err
 		}
-		return r.Val.(*entry), nil //nolint:errcheck // the flight returns nothing else.
+		return r.Val.(*entry), nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("read client: %w", ctx.Err())
 	}

@@ -78,7 +78,7 @@ func New(c Config) (*Registry, error) {
 		c.Now = time.Now
 	}
 	var own [SecretKeyLength]byte
-	rand.Read(own[:]) //nolint:errcheck // crypto/rand.Read never returns an error since Go 1.24.
+	rand.Read(own[:])
 	return &Registry{
 		cache:     newCache(c.Store, c.CacheTTL, c.CacheSize, c.Now),
 		secrets:   newHasher(c.SecretKey),

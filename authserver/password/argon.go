@@ -72,7 +72,7 @@ func (h *argon2Hash) upToDate(p parameters) bool {
 // derive makes a hash of pw with a salt of its own.
 func (p parameters) derive(pw []byte) storage.PasswordHash {
 	var salt [saltLength]byte
-	rand.Read(salt[:]) //nolint:errcheck // crypto/rand.Read never returns an error since Go 1.24.
+	rand.Read(salt[:])
 	key := argon2.IDKey(pw, salt[:], p.time, p.memory, p.lanes, keyLength)
 	enc := base64.RawStdEncoding
 	return storage.PasswordHash(fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s",

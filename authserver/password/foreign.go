@@ -29,7 +29,7 @@ const (
 type bcryptHash struct{ encoded []byte }
 
 func parseBcrypt(s string) (hash, error) {
-	if len(s) != 60 || s[3] != '$' || s[6] != '$' || !strings.Contains("aby", s[2:3]) {
+	if len(s) != 60 || s[3] != '$' || s[6] != '$' || strings.IndexByte("aby", s[2]) < 0 {
 		return nil, fmt.Errorf("%w: bcrypt is $2a$, $2b$ or $2y$, a cost of two digits, and 53 characters", ErrFormat)
 	}
 	if _, err := bounded("the cost of bcrypt", s[4:6], uint64(bcrypt.MinCost), maxBcryptCost); err != nil {

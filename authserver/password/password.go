@@ -210,7 +210,7 @@ func (c *Checker) Hash(ctx context.Context, pw secret.Text) (storage.PasswordHas
 func (c *Checker) lookUp(ctx context.Context, username string) (storage.User, hash, error) {
 	name, err := NormalizeUsername(username)
 	if err != nil {
-		return storage.User{}, nil, nil // nobody has such a name; that must cost as much as any other
+		return storage.User{}, nil, nil //nolint:nilerr // nobody has such a name; that must cost as much as any other
 	}
 	user, err := c.users.UserByName(ctx, name)
 	if errors.Is(err, storage.ErrNotFound) {

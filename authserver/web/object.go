@@ -96,8 +96,8 @@ func decodeObject(body []byte, v any) error {
 func membersOf(v any) []string {
 	t := reflect.TypeOf(v).Elem()
 	var names []string
-	for i := range t.NumField() {
-		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); name != "" && name != "-" {
+	for field := range t.Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" && name != "-" {
 			names = append(names, name)
 		}
 	}

@@ -21,9 +21,9 @@ func TestAlgorithmConfusion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, jwks := v.Key.(ed25519.PublicKey), ""
+	public := v.Key.(ed25519.PublicKey)
 	body, _ := b.ring.JWKS()
-	jwks = string(body)
+	jwks := string(body)
 	head := func(alg, more string) string {
 		return `{"alg":"` + alg + `","typ":"at+jwt","kid":"` + b.kid + `"` + more + `}`
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -149,10 +150,8 @@ func eachMember(b []byte, set func(name string, value []byte) error) error {
 		if n == maxMembers {
 			return fmt.Errorf("more than %d members", maxMembers)
 		}
-		for _, other := range seen[:n] {
-			if other == name {
-				return fmt.Errorf("member %.32q comes twice", name)
-			}
+		if slices.Contains(seen[:n], name) {
+			return fmt.Errorf("member %.32q comes twice", name)
 		}
 		seen[n] = name
 		n++
@@ -232,12 +231,10 @@ func text(value []byte) (string, error) {
 		return "", errors.New("not a text")
 	}
 	inner := value[1 : len(value)-1]
-	for _, c := range inner {
-		if c == '\\' {
-			var s string
-			err := json.Unmarshal(value, &s)
-			return s, err
-		}
+	if slices.Contains(inner, '\\') {
+		var s string
+		err := json.Unmarshal(value, &s)
+		return s, err
 	}
 	return string(inner), nil
 }
@@ -269,7 +266,7 @@ func integer(value []byte) (int64, error) {
 	if err != nil {
 		return 0, errors.New("not a whole number in range")
 	}
-	return int64(n), nil //nolint:gosec // G115: 63 bits.
+	return int64(n), nil
 }
 
 // instant reads seconds since 1970, up to the year 9999.

@@ -142,7 +142,7 @@ func (p *Parser) parse(raw, typ string, c *claims, checks []jwt.ParserOption) er
 	if err != nil {
 		return err
 	}
-	parser := jwt.NewParser(append(checks[:len(checks):len(checks)], jwt.WithTimeFunc(func() time.Time { return c.now }))...)
+	parser := jwt.NewParser(append(slices.Clip(checks), jwt.WithTimeFunc(func() time.Time { return c.now }))...)
 	_, err = parser.ParseWithClaims(raw, c, func(t *jwt.Token) (any, error) {
 		// The library reads the header by itself; the key is only for the algorithm it was made for.
 		if t.Method.Alg() != key.Algorithm {
@@ -200,9 +200,8 @@ func (p *Parser) key(raw, typ string) (keys.Verifier, error) {
 // onlyExpired says whether expiry is all that an error of golang-jwt complains about. Everything in
 // the tree of the error has to be known, so that a new complaint is never taken for expiry.
 func onlyExpired(err error) bool {
-	switch e := err.(type) { //nolint:errorlint // it is the tree itself that is walked here.
-	case interface{ Unwrap() []error }:
-		for _, one := range e.Unwrap() {
+	if tree, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // it is the tree itself that is walked here.
+		for _, one := range tree.Unwrap() {
 			if !onlyExpired(one) && one != jwt.ErrTokenInvalidClaims { //nolint:errorlint // a leaf.
 				return false
 			}

@@ -50,7 +50,7 @@ func (m *matcher) doubtful(journals int64) map[uint64]bool {
 	out := make(map[uint64]bool)
 	for b, sum := range m.sums {
 		if sum != 0 && len(out) < limit {
-			out[uint64(b)] = true //nolint:gosec // G115: an index.
+			out[uint64(b)] = true
 		}
 	}
 	return out

@@ -21,11 +21,13 @@ const (
 	// MaxCurrencies bounds the currencies of one ledger, and with them the work for one page of a
 	// statement.
 	MaxCurrencies = 32
-	// DefaultLimit and MaxLimit are the sizes of a page of a statement.
+	// DefaultLimit is the size of a page of a statement for which nothing is said.
 	DefaultLimit = 20
-	MaxLimit     = 200
+	// MaxLimit is the largest page.
+	MaxLimit = 200
 	// MaxMemo and MaxReference are in bytes.
-	MaxMemo      = 256
+	MaxMemo = 256
+	// MaxReference is in bytes.
 	MaxReference = 128
 	// MaxKey is the length of an idempotency key.
 	MaxKey = 64

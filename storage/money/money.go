@@ -62,7 +62,7 @@ type Amount struct {
 // String prints an amount for people: "12.50 CNY".
 func (a Amount) String() string {
 	exp := a.Currency.Exponent()
-	sign, u := "", uint64(a.Minor) //nolint:gosec // G115: made positive below.
+	sign, u := "", uint64(a.Minor)
 	if a.Minor < 0 {
 		sign, u = "-", -u
 	}

@@ -46,7 +46,7 @@ func Migrate(ctx context.Context, c Config) ([]sqlstore.Applied, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close() //nolint:errcheck // nothing is pending: DDL has committed or not.
+	defer db.Close()
 	v, err := readVersion(ctx, db)
 	if err != nil {
 		return nil, fmt.Errorf("migrate mysql: %w", err)
@@ -67,7 +67,7 @@ func Status(ctx context.Context, c Config) (sqlstore.Status, error) {
 	if err != nil {
 		return sqlstore.Status{}, err
 	}
-	defer db.Close() //nolint:errcheck // it has only read.
+	defer db.Close()
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
 	status, err := schema(nil).Status(ctx, db)

@@ -25,7 +25,7 @@ func TestConnectionsHaveTheirRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close() //nolint:errcheck // a test.
+	defer db.Close()
 	var isolation string
 	err = db.QueryRowContext(t.Context(), "SELECT @@tx_isolation").Scan(&isolation)
 	if e, ok := errors.AsType[*driverpkg.MySQLError](err); ok && e.Number == 1193 { // MySQL 8 calls it otherwise
@@ -157,13 +157,13 @@ func upStatements(t *testing.T) []string {
 	}
 	var statements []string
 	for _, file := range files {
-		b, err := os.ReadFile(file) //nolint:gosec // G304: found above.
+		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, up, _ := strings.Cut(string(b), "-- +goose Up\n")
 		up, _, _ = strings.Cut(up, "-- +goose Down")
-		for _, s := range strings.Split(up, ";\n") {
+		for s := range strings.SplitSeq(up, ";\n") {
 			if strings.TrimSpace(s) != "" {
 				statements = append(statements, s)
 			}
@@ -196,7 +196,7 @@ func list(t *testing.T, dsn secret.Text, query string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells.
+	defer rows.Close()
 	var found []string
 	for rows.Next() {
 		var c string

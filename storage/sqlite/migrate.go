@@ -33,7 +33,7 @@ func Migrate(ctx context.Context, c Config) ([]sqlstore.Applied, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close() //nolint:errcheck // nothing is pending: each migration has committed or not.
+	defer db.Close()
 	unlock, err := c.lock(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("migrate %s: lock: %w", c.Path, err)
@@ -52,7 +52,7 @@ func Status(ctx context.Context, c Config) (sqlstore.Status, error) {
 	if err != nil {
 		return sqlstore.Status{}, err
 	}
-	defer db.Close() //nolint:errcheck // it has only read.
+	defer db.Close()
 	status, err := c.schema().Status(ctx, db)
 	if err != nil {
 		return sqlstore.Status{}, fmt.Errorf("status of %s: %w", c.Path, err)

@@ -69,8 +69,8 @@ func TestConnectionsHaveTheirRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer write.Close() //nolint:errcheck // a test.
-	defer read.Close()  //nolint:errcheck // a test.
+	defer write.Close()
+	defer read.Close()
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000", "query_only": "0"} {
 		if got := ask(t, write, pragma); got != want {
 			t.Errorf("the writer has %s = %s, want %s", pragma, got, want)

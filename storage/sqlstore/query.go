@@ -40,7 +40,7 @@ func collect[T any](ctx context.Context, q querier, scan func(scanner) (T, error
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells.
+	defer rows.Close()
 	var all []T
 	for rows.Next() {
 		one, err := scan(rows)

@@ -47,7 +47,7 @@ func Password(c *cobra.Command) (secret.Text, error) {
 		if err != nil {
 			return secret.Text{}, fmt.Errorf("read password: %w", err)
 		}
-		defer f.Close() //nolint:errcheck // it has only been read.
+		defer f.Close()
 		return firstLine(f)
 	case name == "" && Terminal(in):
 		return askTwice(in.(*os.File), c.ErrOrStderr())

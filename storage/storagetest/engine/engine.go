@@ -183,14 +183,14 @@ var migrated = sync.OnceValues(func() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the temporary folder harms nobody.
+	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithTimeout(context.Background(), setupBudget)
 	defer cancel()
 	file := filepath.Join(dir, "tallystick.db")
 	if _, err := sqlite.Migrate(ctx, sqlite.Config{Path: file}); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(file) //nolint:gosec // G304: the name is made above.
+	return os.ReadFile(file)
 })
 
 func execute(t testing.TB, server, statement string) {
@@ -199,7 +199,7 @@ func execute(t testing.TB, server, statement string) {
 	if err != nil {
 		t.Fatalf("open the test server: %v", err)
 	}
-	defer db.Close() //nolint:errcheck // one statement has run or not.
+	defer db.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), setupBudget)
 	defer cancel()
 	if _, err := db.ExecContext(ctx, statement); err != nil {
@@ -209,6 +209,6 @@ func execute(t testing.TB, server, statement string) {
 
 func random() string {
 	var b [8]byte
-	rand.Read(b[:]) //nolint:errcheck // crypto/rand.Read never returns an error since Go 1.24.
+	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }
