@@ -48,7 +48,8 @@
 // 4 to 40 milliseconds and jitter. Facts of redislock v0.10 that this package lives with:
 //
 //   - Without a retry strategy there is one try; a strategy counts, so one is made for each call.
-//   - A wait that runs out gives a joined error: errors.Is, not ==.
+//   - A wait that a context ends gives a joined error (errors.Is, not ==), or that of the context
+//     alone, which then looks like a server that is away. So the strategy ends it.
 //   - Release on a cancelled context leaves the key until its TTL, so it runs on one that outlives
 //     the caller.
 //   - Two holders with the same token are one holder, so no token is ever set here.

@@ -33,24 +33,20 @@ type locks struct {
 
 // Lock implements [storage.Locker].
 func (l *locks) Lock(ctx context.Context, user storage.UserID, wait time.Duration) (storage.Lease, error) {
-	// Without a strategy there is one try; with one, as many as the deadline allows. A strategy counts,
-	// so it is made for this call. The token is redislock's own: chosen by us, two calls could share it,
-	// and the second would be let in.
-	options := &redislock.Options{}
-	if wait > 0 {
-		options.RetryStrategy = &pace{}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, wait)
-		defer cancel()
-	}
+	// The strategy ends the wait, not a context: so there is always one try, and a wait that has run
+	// out can be told from a server that does not answer. It counts, so it is made for this call. The
+	// token is redislock's own: chosen by us, two calls could share it, and the second would be let in.
 	began := time.Now()
-	held, err := l.client.Obtain(ctx, l.key(user), l.ttl, options)
+	options := &redislock.Options{RetryStrategy: &pace{until: began.Add(wait)}}
+	within, cancel := context.WithTimeout(ctx, max(wait, 0)+releaseTime) // redislock would take the TTL
+	defer cancel()
+	held, err := l.client.Obtain(within, l.key(user), l.ttl, options)
 	l.metrics.waited.Observe(time.Since(began).Seconds())
 	switch {
 	case err == nil:
 		l.metrics.locks.WithLabelValues("obtained").Inc()
 		return &lease{held: held, user: user, locks: l}, nil
-	case errors.Is(err, redislock.ErrNotObtained): // also joined with the error of a context
+	case errors.Is(err, redislock.ErrNotObtained), ctx.Err() != nil: // the caller's own time counts too
 		l.metrics.locks.WithLabelValues("busy").Inc()
 		return nil, fmt.Errorf("lock user: %w", errors.Join(storage.ErrBusy, ctx.Err()))
 	}
@@ -87,12 +83,20 @@ func (l *lease) Release(ctx context.Context) {
 }
 
 // pace is a retry strategy for one call: pauses that grow by a step up to a limit, each of them
-// random by half, so that waiters of several processes do not ask in step.
-type pace struct{ tries int }
+// random by half, so that waiters of several processes do not ask in step; the last one ends with
+// the wait.
+type pace struct {
+	until time.Time
+	tries int
+}
 
-// NextBackoff implements redislock.RetryStrategy.
+// NextBackoff implements redislock.RetryStrategy; 0 ends the wait.
 func (p *pace) NextBackoff() time.Duration {
+	left := time.Until(p.until)
+	if left <= 0 {
+		return 0
+	}
 	p.tries++
 	d := min(time.Duration(p.tries)*paceStep, paceMax)
-	return d/2 + rand.N(d) //nolint:gosec // G404: jitter.
+	return min(left, d/2+rand.N(d)) //nolint:gosec // G404: jitter.
 }
