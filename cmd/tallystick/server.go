@@ -16,6 +16,7 @@ import (
 	"github.com/tallystick/tallystick/authserver/client"
 	"github.com/tallystick/tallystick/authserver/password"
 	"github.com/tallystick/tallystick/cmd/internal/serve"
+	"github.com/tallystick/tallystick/cmd/internal/upkeep"
 	"github.com/tallystick/tallystick/configs"
 	"github.com/tallystick/tallystick/keys"
 	"github.com/tallystick/tallystick/keys/secret"
@@ -56,6 +57,7 @@ type process struct {
 	clients  *client.Registry
 	auth     *authserver.Server
 	resource *resource.Server
+	upkeep   *upkeep.Runner
 	health   *serve.Health
 	server   *serve.Server
 }
@@ -84,6 +86,10 @@ func newProcess(ctx context.Context, cfg configs.Config, r role, store *sqlstore
 		if err := p.addWallet(); err != nil {
 			return nil, err
 		}
+	}
+	p.upkeep, err = upkeep.New(upkeep.Config{Store: store, Retention: retention(cfg.Retention), Log: log, Metrics: registry})
+	if err != nil {
+		return nil, err
 	}
 	return p, p.addServer()
 }
@@ -218,6 +224,8 @@ func (p *process) run(ctx context.Context, ready func(addr string) error) error 
 		return err
 	}
 	defer p.guard.Stop()
+	p.upkeep.Start(ctx)
+	defer p.upkeep.Stop()
 	if err := p.server.Start(ctx); err != nil {
 		return err
 	}

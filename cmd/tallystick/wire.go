@@ -225,3 +225,10 @@ func brakeLimits(c configs.Brakes) storage.BrakeLimits {
 		AddressFailures: c.AddressFailures, AddressWindow: c.AddressWindow,
 	}
 }
+
+func retention(c configs.Retention) map[storage.TrimKind]time.Duration {
+	return map[storage.TrimKind]time.Duration{
+		storage.TrimSessions: c.Sessions, storage.TrimRefreshes: c.RefreshTokens, storage.TrimEvents: c.Events,
+		storage.TrimRevoked: c.RevokedTokens, storage.TrimAnswers: c.Answers, storage.TrimAudit: c.Audit,
+	}
+}
