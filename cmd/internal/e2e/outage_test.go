@@ -39,7 +39,7 @@ func TestOutagesOfTheDatabase(t *testing.T) {
 	t.Run("cut", func(t *testing.T) { outage(t, i, proxy.Cut, proxy.Cut, false) })
 	t.Run("killed and restarted", func(t *testing.T) {
 		outage(t, i, db.Kill, func() {
-			if err := db.Restart(); err != nil {
+			if err := db.Restart(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}, true)
@@ -83,7 +83,7 @@ func TestOutagesOfRedis(t *testing.T) {
 func installProxied(t *testing.T, before func(*rig.MariaDB, *rig.Redis) string) (*installation, *rig.MariaDB, *faultproxy.Proxy) {
 	t.Helper()
 	db, redis := startMariaDB(t), startRedis(t)
-	if err := db.Create("tallystick"); err != nil {
+	if err := db.Create(t.Context(), "tallystick"); err != nil {
 		t.Fatal(err)
 	}
 	i := found(t, true, rig.Plan{Binary: binary(t), DSN: db.DSN("tallystick"), Redis: redis.Addr}, redis)

@@ -51,7 +51,7 @@ func StartMariaDB(ctx context.Context, dir string) (*MariaDB, error) {
 		"--skip-name-resolve", "--max-connections=400", "--innodb-flush-log-at-trx-commit=1",
 		"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M", "--performance-schema=OFF",
 	)}
-	return m, m.Restart() //nolint:contextcheck // the server outlives the call, and its start is bounded.
+	return m, m.Restart(ctx)
 }
 
 // prepare makes the data folder.
@@ -67,11 +67,11 @@ func prepare(ctx context.Context, path string, base []string) error {
 }
 
 // Restart starts the server again on its data, after it was stopped or killed.
-func (m *MariaDB) Restart() (err error) {
+func (m *MariaDB) Restart(ctx context.Context) (err error) {
 	if m.Process, err = Launch(Program{Path: m.path, Args: m.args}); err != nil {
 		return err
 	}
-	return m.Await("MariaDB", func() bool { return m.execute("SELECT 1") == nil })
+	return m.Await("MariaDB", func() bool { return m.execute(ctx, "SELECT 1") == nil })
 }
 
 // DSN names a database of the server.
@@ -81,11 +81,11 @@ func (m *MariaDB) DSN(database string) string { return DSN(m.Addr, database) }
 func DSN(addr, database string) string { return fmt.Sprintf("root@tcp(%s)/%s", addr, database) }
 
 // Create makes an empty database.
-func (m *MariaDB) Create(database string) error {
-	return m.execute("CREATE DATABASE " + database + " CHARACTER SET utf8mb4")
+func (m *MariaDB) Create(ctx context.Context, database string) error {
+	return m.execute(ctx, "CREATE DATABASE "+database+" CHARACTER SET utf8mb4")
 }
 
-func (m *MariaDB) execute(statement string) error {
+func (m *MariaDB) execute(ctx context.Context, statement string) error {
 	cfg, err := mysql.ParseDSN(m.DSN(""))
 	if err != nil {
 		return err
@@ -97,7 +97,7 @@ func (m *MariaDB) execute(statement string) error {
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	_, err = db.ExecContext(ctx, statement)
 	return err

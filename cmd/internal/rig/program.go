@@ -122,8 +122,7 @@ func FreeAddr() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer l.Close() //nolint:errcheck // it never accepted anything.
-	return l.Addr().String(), nil
+	return l.Addr().String(), l.Close()
 }
 
 // find looks for a server, also in the folders that are not on a user's path.
