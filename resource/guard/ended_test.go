@@ -108,7 +108,7 @@ func TestTextWithoutRoomIsAskedFor(t *testing.T) {
 	first := superseded("other", "the first device")
 	g.Apply([]storage.Event{first, ev})
 	v := newVerified(Principal{Session: "s"})
-	refusal := g.standing(t.Context(), v, noon, false)
+	refusal := g.standing(t.Context(), v, "", noon, false)
 	if refusal == nil || refusal.End.By.DeviceName != "the last device" {
 		t.Errorf("%+v", refusal)
 	}

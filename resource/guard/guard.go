@@ -23,6 +23,7 @@ const (
 	DefaultPoll          = 200 * time.Millisecond
 	DefaultBlind         = time.Second
 	DefaultDirectTimeout = 500 * time.Millisecond
+	DefaultStrictTimeout = 5 * time.Second
 )
 
 const (
@@ -53,13 +54,20 @@ type Hurry interface {
 	Follow(ctx context.Context, deliver func(storage.Event)) error
 }
 
-// Config is what a guard needs. Tokens, Feed and Sessions are required.
+// Config is what a guard needs: Tokens, one of Feed and Source, and one of Sessions and Authority.
 type Config struct {
-	Tokens   Tokens
-	Feed     storage.Feed
-	Sessions Sessions
+	Tokens Tokens
+	// Feed is read every Poll. Source is what tells of ends where there is no such feed.
+	Feed   storage.Feed
+	Source Source
+	// Sessions answers where the guard is blind, and strict checks. Authority does so where there are no
+	// sessions to read.
+	Sessions  Sessions
+	Authority Authority
 	// Hurry may be nil: ends are then seen by polling alone.
 	Hurry Hurry
+	// Relay, if not nil, is handed on what the guard takes in, after the guard has.
+	Relay Relay
 	// Realm is named in challenges, if it is not empty.
 	Realm string
 	// CacheSize is how many verified tokens are kept; about 400 bytes each.
@@ -72,8 +80,12 @@ type Config struct {
 	// Blind is how long the guard trusts what it last heard. It is the bound within which a local
 	// check refuses a superseded token, whatever fails.
 	Blind time.Duration
-	// DirectTimeout bounds a direct check, the wait for its turn included. At most Blind.
+	// DirectTimeout bounds the direct check of a blind guard, the wait for its turn included. At most
+	// Blind.
 	DirectTimeout time.Duration
+	// StrictTimeout bounds the direct check of a strict route, the wait for its turn included, within
+	// the time that the request has.
+	StrictTimeout time.Duration
 	// Observe, if not nil, is told of each request that passed through a middleware: its principal,
 	// nil if there is none that verified, and the refusal, nil if it was let in. It is for access records.
 	Observe func(ctx context.Context, p *Principal, refusal *Refusal)
@@ -88,11 +100,23 @@ func (c Config) withDefaults() Config {
 	c.Poll = positive(c.Poll, DefaultPoll)
 	c.Blind = positive(c.Blind, DefaultBlind)
 	c.DirectTimeout = positive(c.DirectTimeout, DefaultDirectTimeout)
+	c.StrictTimeout = positive(c.StrictTimeout, DefaultStrictTimeout)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// roads makes the general of the particular: a source of the feed, an authority of the sessions.
+func (c Config) roads() Config {
+	if c.Feed != nil {
+		c.Source = &polling{feed: c.Feed, every: c.Poll, bound: c.Blind, now: c.Now, log: c.Log}
+	}
+	if c.Sessions != nil {
+		c.Authority = bySessions{c.Sessions}
 	}
 	return c
 }
@@ -106,10 +130,16 @@ func positive[T int | time.Duration](v, otherwise T) T {
 
 func (c Config) validate() error {
 	var faults []error
-	if c.Tokens == nil || c.Feed == nil || c.Sessions == nil {
-		faults = append(faults, errors.New("guard: Tokens, Feed and Sessions are required"))
+	if c.Tokens == nil {
+		faults = append(faults, errors.New("guard: Tokens are required"))
 	}
-	if c.CacheSize < 0 || c.MaxEnded < 0 || c.Poll < 0 || c.Blind < 0 || c.DirectTimeout < 0 {
+	if (c.Feed == nil) == (c.Source == nil) {
+		faults = append(faults, errors.New("guard: one of Feed and Source is required, and not both"))
+	}
+	if (c.Sessions == nil) == (c.Authority == nil) {
+		faults = append(faults, errors.New("guard: one of Sessions and Authority is required, and not both"))
+	}
+	if c.CacheSize < 0 || c.MaxEnded < 0 || c.Poll < 0 || c.Blind < 0 || c.DirectTimeout < 0 || c.StrictTimeout < 0 {
 		faults = append(faults, errors.New("guard: sizes and times must not be negative"))
 	}
 	if c.Poll >= c.Blind {
@@ -126,8 +156,9 @@ func (c Config) validate() error {
 // blind and asks the store each time.
 type Guard struct {
 	tokens  Tokens
-	feed    storage.Feed
+	source  Source
 	hurry   Hurry
+	relay   Relay
 	realm   string
 	poll    time.Duration
 	bound   time.Duration // Blind
@@ -148,8 +179,7 @@ type Guard struct {
 	stop      context.CancelFunc
 	running   sync.WaitGroup
 
-	after int64 // last number of the feed that was taken in; of the follower alone
-	lost  bool  // whether the follower has said that it hears nothing; of the follower alone
+	lost bool // whether the watch has said that nothing is heard; of the watch alone
 }
 
 // verified is a token whose signature and profile are good, with its subjects' digests at hand.
@@ -164,14 +194,15 @@ func New(c Config) (*Guard, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
+	c = c.roads()
 	m := newMetrics()
 	g := &Guard{
-		tokens: c.Tokens, feed: c.Feed, hurry: c.Hurry, realm: c.Realm,
+		tokens: c.Tokens, source: c.Source, hurry: c.Hurry, relay: c.Relay, realm: c.Realm,
 		poll: c.Poll, bound: c.Blind, observe: c.Observe, now: c.Now, log: c.Log, metrics: m,
 		verified: newCache[[sha256.Size]byte, *verified](c.CacheSize, func(k [sha256.Size]byte) byte { return k[0] }),
 		settled:  newCache[digest, storage.End](maxSettled, func(k digest) byte { return k[0] }),
 		ended:    newEnded(c.MaxEnded),
-		direct:   newDirect(c.Sessions, c.DirectTimeout, c.Now, m),
+		direct:   newDirect(&c, m),
 		epoch:    c.Now(),
 	}
 	g.heard.Store(int64(never))
@@ -202,16 +233,18 @@ func (g *Guard) checked(ctx context.Context, raw string, strict bool) (Principal
 }
 
 // Standing says whether a principal that was let in before still stands, locally: nil, or a
-// [*Refusal]. It is for connections that live longer than a request.
+// [*Refusal]. It is for connections that live longer than a request. It has no token to show: a guard
+// whose authority needs one (package remote) refuses with 503 while it is blind, and where the token is at
+// hand, [Guard.Check] is the better question.
 func (g *Guard) Standing(ctx context.Context, p Principal) error {
 	now := g.now()
 	v := newVerified(p)
-	if refusal := g.standing(ctx, v, now, false); refusal != nil {
+	if refusal := g.standing(ctx, v, "", now, false); refusal != nil {
 		g.count(refusal)
 		return refusal
 	}
 	if !now.Before(p.ExpiresAt) {
-		refusal := g.expired(ctx, v, now)
+		refusal := g.expired(ctx, v, "", now)
 		g.count(refusal)
 		return refusal
 	}
@@ -225,9 +258,9 @@ func (g *Guard) check(ctx context.Context, raw string, strict bool) (*Principal,
 	v, err := g.verify(raw, now)
 	switch {
 	case err == nil:
-		return &v.principal, g.standing(ctx, v, now, strict)
+		return &v.principal, g.standing(ctx, v, raw, now, strict)
 	case errors.Is(err, token.ErrExpired):
-		return &v.principal, g.expired(ctx, v, now)
+		return &v.principal, g.expired(ctx, v, raw, now)
 	case errors.Is(err, token.ErrInvalid):
 		return nil, refuseInvalid(err)
 	}
@@ -278,17 +311,22 @@ func newVerified(p Principal) *verified {
 	}
 }
 
+// presented is the token for an authority.
+func (v *verified) presented(raw string) Presented {
+	return Presented{Bearer: v.principal.Bearer(), Raw: raw}
+}
+
 // standing says whether what a token names still stands.
-func (g *Guard) standing(ctx context.Context, v *verified, now time.Time, strict bool) *Refusal {
+func (g *Guard) standing(ctx context.Context, v *verified, raw string, now time.Time, strict bool) *Refusal {
 	if t, dead := g.ended.find(v); dead {
-		return refuseEnded(g.endOf(ctx, v, t))
+		return refuseEnded(g.endOf(ctx, v, raw, t))
 	}
 	var err error
 	switch {
 	case strict:
-		err = g.direct.ask(ctx, v.principal.Bearer())
+		err = g.direct.ask(ctx, v.presented(raw))
 	case g.blind(now) || !g.ended.complete(now):
-		err = g.direct.share(ctx, v.principal.Bearer())
+		err = g.direct.share(ctx, v.presented(raw))
 	}
 	if err == nil {
 		return nil
@@ -298,12 +336,12 @@ func (g *Guard) standing(ctx context.Context, v *verified, now time.Time, strict
 
 // endOf unpacks an end. A text for which the set had no room is asked for; if nobody answers, the
 // refusal stands without it.
-func (g *Guard) endOf(ctx context.Context, v *verified, t tomb) storage.End {
+func (g *Guard) endOf(ctx context.Context, v *verified, raw string, t tomb) storage.End {
 	end, partial := g.ended.end(t)
 	if !partial {
 		return end
 	}
-	if full, ok := errors.AsType[*storage.EndedError](g.direct.share(ctx, v.principal.Bearer())); ok {
+	if full, ok := errors.AsType[*storage.EndedError](g.direct.share(ctx, v.presented(raw))); ok {
 		return full.End
 	}
 	return end
@@ -311,9 +349,9 @@ func (g *Guard) endOf(ctx context.Context, v *verified, t tomb) storage.End {
 
 // expired says why a token past its time is refused: supersession outranks expiry, so it asks how
 // the session ended before it says `expired`, and when nobody can tell, it does not say it.
-func (g *Guard) expired(ctx context.Context, v *verified, now time.Time) *Refusal {
+func (g *Guard) expired(ctx context.Context, v *verified, raw string, now time.Time) *Refusal {
 	if t, dead := g.ended.find(v); dead {
-		return refuseEnded(g.endOf(ctx, v, t))
+		return refuseEnded(g.endOf(ctx, v, raw, t))
 	}
 	key := v.token
 	if end, ok := g.settled.get(key, now); ok {
@@ -321,9 +359,11 @@ func (g *Guard) expired(ctx context.Context, v *verified, now time.Time) *Refusa
 	}
 	end := storage.End{Reason: storage.Expired, At: v.principal.ExpiresAt, Actor: "system"}
 	keep := settledFor
-	err := g.direct.share(ctx, v.principal.Bearer())
+	err := g.direct.share(ctx, v.presented(raw))
 	if ended, ok := errors.AsType[*storage.EndedError](err); ok {
-		end = ended.End
+		if ended.End.Reason != "" { // all that is known otherwise is what is known here as well
+			end = ended.End
+		}
 	} else if err != nil {
 		return refuseUnavailable(err)
 	}

@@ -112,8 +112,12 @@ func TestWhereATokenMayStand(t *testing.T) {
 				return
 			}
 			a, challenge := body(t, w), w.Header().Get("WWW-Authenticate")
-			if a.Error != c.code || a.Reason != "" || a.Code != 0 {
-				t.Errorf("body %s, want error %q and no reason", w.Body, c.code)
+			told := c.code
+			if told == "" {
+				told = "invalid_token" // in the body alone, for programs
+			}
+			if a.Error != told || a.Reason != "" || a.Code != 0 || a.Description == "" {
+				t.Errorf("body %s, want error %q and no reason", w.Body, told)
 			}
 			if c.code == "" && challenge != "Bearer" {
 				t.Errorf("challenge %q, want a bare one: a request without a token is told no error", challenge)
@@ -160,6 +164,9 @@ func TestScopesAndHolders(t *testing.T) {
 		{"/strict", client, "wallet:read"},
 		{"/user", client, ""},
 		{"/client", user, ""},
+		// The scope is named first where the holder is the wrong one as well.
+		{"/user/hold", client, "wallet:hold"},
+		{"/client/hold", user, "wallet:hold"},
 	} {
 		w := ask(h, c.path, c.raw)
 		a := body(t, w)
@@ -203,6 +210,8 @@ func TestRefusalsOnTheWire(t *testing.T) {
 	show("a refusal made elsewhere", &guard.Refusal{
 		Status: 403, Code: guard.InsufficientScope, Scope: "a b", Description: "quotes \" and \\ and\r\nbreaks", Realm: "wallet", Cause: errors.New("private"),
 	})
+	show("no token", &guard.Refusal{Status: 401, Description: "this resource needs an access token in the Authorization header"})
+	show("ended, and nobody told why", end("", nil))
 	show("a store that is away", fmt.Errorf("post: %w", errors.Join(storage.ErrUnavailable, errors.New("private"))))
 	show("a lock that is held", fmt.Errorf("lock: %w", storage.ErrBusy))
 	show("what nobody expected", errors.New("private"))

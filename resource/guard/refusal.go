@@ -26,7 +26,7 @@ const (
 // Refusal is why a request was not let in, as its sender is told, and a cause, which is for the log.
 type Refusal struct { //nolint:errname // it is presented as what it is
 	Status int
-	// Code is empty for a request that carried no token.
+	// Code is empty for a request that carried no token: its challenge names no error, its body does.
 	Code        Code
 	Description string
 	// End tells how the session, the client or the token ended; nil where there is nothing to tell:
@@ -123,7 +123,11 @@ func (r *Refusal) MarshalJSON() ([]byte, error) {
 		SupersededBy *superseder    `json:"superseded_by,omitempty"`
 		Scope        string         `json:"scope,omitempty"`
 	}{Code: r.Code, Description: r.Description, Scope: r.Scope}
-	if r.End != nil {
+	if body.Code == "" && r.Status == http.StatusUnauthorized {
+		// Programs branch on it. The challenge stays bare: RFC 6750 §3.
+		body.Code = InvalidToken
+	}
+	if r.End != nil && r.End.Reason != "" {
 		body.Reason, body.ReasonCode = r.End.Reason, r.End.Reason.Code()
 		if by := r.End.By; by != nil {
 			body.SupersededBy = &superseder{by.Terminal, by.DeviceName, by.At.UTC()}

@@ -193,6 +193,8 @@ func routes(g *guard.Guard) http.Handler {
 	r.GET("/strict", g.Strict("wallet:read"), hello)
 	r.GET("/user", g.Admit(guard.Need{Holder: guard.UserToken}), hello)
 	r.GET("/client", g.Admit(guard.Need{Holder: guard.ClientToken}), hello)
+	r.GET("/user/hold", g.Admit(guard.Need{Scopes: []string{"wallet:hold"}, Holder: guard.UserToken}), hello)
+	r.GET("/client/hold", g.Admit(guard.Need{Scopes: []string{"wallet:hold"}, Holder: guard.ClientToken}), hello)
 	r.GET("/unguarded", hello)
 	return r
 }
