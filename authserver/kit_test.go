@@ -175,15 +175,15 @@ func (k *kit) start() {
 	k.must(err)
 	k.checker, err = password.New(password.Config{Users: k.db, Memory: 8, Time: 1, Threads: 1, Unsafe: true, Now: k.clock.Now})
 	k.must(err)
-	registry, err := client.New(client.Config{Store: k.db, SecretKey: clientKey, CacheTTL: time.Minute, Now: k.clock.Now})
-	k.must(err)
-	k.parser, err = token.NewParser(token.ParserConfig{Issuer: issuerURL, Audience: []string{issuerURL}, Ring: k.ring})
-	k.must(err)
-	k.log, k.metrics = &bytes.Buffer{}, prometheus.NewRegistry()
 	trail, err := audit.New(audit.Config{Store: k.db})
 	k.must(err)
 	k.brake, err = brake.New(brake.Config{Key: brakeKey, Trail: trail, Now: k.clock.Now})
 	k.must(err)
+	registry, err := client.New(client.Config{Store: k.db, SecretKey: clientKey, CacheTTL: time.Minute, Brake: k.brake, Now: k.clock.Now})
+	k.must(err)
+	k.parser, err = token.NewParser(token.ParserConfig{Issuer: issuerURL, Audience: []string{issuerURL}, Ring: k.ring})
+	k.must(err)
+	k.log, k.metrics = &bytes.Buffer{}, prometheus.NewRegistry()
 	cfg := authserver.Config{
 		Issuer: issuerURL, Audience: []string{issuerURL}, Products: product.Config{"shop": nil, "music": nil},
 		Sessions: k.db, Refreshes: k.db, Audit: k.db, Announcer: k.announcer, Ended: func(e []storage.Event) {

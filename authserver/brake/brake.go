@@ -110,12 +110,18 @@ func (c *Config) validate() error {
 	return errors.Join(faults...)
 }
 
+// What is guessed.
+const (
+	guessedPassword = "password"
+	guessedSecret   = "client secret" //nolint:gosec // G101: the name of a kind of secret.
+)
+
 // subject is what a try is about, for those who read the audit record.
 type subject struct {
 	username string
 	client   storage.ClientID
 	address  string
-	// place says in metrics what kind of thing is guessed: password or client_secret.
+	// what is the kind of thing that is guessed: password or client secret.
 	what string
 }
 
@@ -199,11 +205,11 @@ func (b *Brake) Undecided(ctx context.Context, account, address string) {
 }
 
 func (b *Brake) user(account, address string) *pass {
-	return &pass{about: subject{username: account, address: address, what: "password"}, try: b.digest.user(account, address)}
+	return &pass{about: subject{username: account, address: address, what: guessedPassword}, try: b.digest.user(account, address)}
 }
 
 func (b *Brake) machine(client storage.ClientID, address string) *pass {
-	return &pass{about: subject{client: client, address: address, what: "client_secret"}, try: b.digest.client(client, address)}
+	return &pass{about: subject{client: client, address: address, what: guessedSecret}, try: b.digest.client(client, address)}
 }
 
 func (b *Brake) begun(account, address string) *pass {

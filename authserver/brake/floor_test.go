@@ -48,7 +48,7 @@ func TestFloorCountsAsRedisDoes(t *testing.T) {
 	limits, clock := storagetest.BrakeLimits(), storagetest.NewClock()
 	outcomes := []storage.TryOutcome{storage.TryWrong, storage.TryWrong, storage.TryWrong, storage.TryRight, storage.TryUndecided}
 	var open []storage.Try
-	for step := range 4000 {
+	for step := range 1500 {
 		clock.Advance(time.Duration(chance.Int64N(int64(8 * time.Second))))
 		if chance.IntN(200) == 0 {
 			clock.Advance(time.Duration(chance.Int64N(int64(time.Hour))))
