@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tallystick/tallystick/authserver/audit"
 	"github.com/tallystick/tallystick/authserver/product"
 	"github.com/tallystick/tallystick/storage"
@@ -25,6 +27,8 @@ type Config struct {
 	Trail *audit.Trail
 	// Now tells the time; nil for time.Now.
 	Now func() time.Time
+	// Metrics counts sign-ins and ends; nil for not.
+	Metrics prometheus.Registerer
 }
 
 // Book keeps the sessions.
@@ -35,6 +39,7 @@ type Book struct {
 	ended     func([]storage.Event)
 	trail     *audit.Trail
 	now       func() time.Time
+	metrics   *metrics
 }
 
 // New makes a Book.
@@ -46,7 +51,9 @@ func New(cfg Config) (*Book, error) {
 	if b.now == nil {
 		b.now = time.Now
 	}
-	return b, nil
+	var err error
+	b.metrics, err = newMetrics(cfg.Metrics)
+	return b, err
 }
 
 // SignIn is a proven sign-in.
@@ -75,6 +82,7 @@ func (b *Book) Open(ctx context.Context, s SignIn) (storage.Opened, error) {
 	if err != nil {
 		return storage.Opened{}, fmt.Errorf("open session: %w", err)
 	}
+	b.metrics.open(&opened)
 	b.tell(ctx, opened.Ended)
 	return opened, nil
 }
@@ -160,6 +168,7 @@ func (b *Book) tell(ctx context.Context, events []storage.Event) {
 	if len(events) == 0 {
 		return
 	}
+	b.metrics.end(events)
 	if b.ended != nil {
 		b.ended(events)
 	}
