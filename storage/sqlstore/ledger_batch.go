@@ -117,12 +117,12 @@ func (it *item) decide(s sheet, users map[storage.UserID]bool) {
 	}
 	switch {
 	case err == nil:
-		it.answer = it.Success(it.Journal)
+		it.ask(func() storage.Answer { return it.Success(it.Journal) })
 		it.answer.Journal, it.answer.Code = it.Journal.ID, ""
 	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrInsufficient), errors.Is(err, money.ErrRange):
-		it.answer = it.Refuse(err)
+		it.ask(func() storage.Answer { return it.Refuse(err) })
 		it.answer.Journal = ""
-		if it.answer.Code == "" {
+		if it.err == nil && it.answer.Code == "" {
 			it.err = fmt.Errorf("refusal without a code: %w", err)
 		}
 	default:
@@ -134,6 +134,17 @@ func (it *item) decide(s sheet, users map[storage.UserID]bool) {
 	if it.err == nil && err == nil {
 		it.entries = s.move(&it.Posting)
 	}
+}
+
+// ask has the caller's function render the answer. One that panics fails its own posting: it runs in a
+// transaction that others share.
+func (it *item) ask(render func() storage.Answer) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			it.err = fmt.Errorf("answer of journal %s panicked: %v", it.Journal.ID, cause)
+		}
+	}()
+	it.answer = render()
 }
 
 // sheet is the accounts of a batch, locked, as the postings decided so far leave them.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,31 +20,58 @@ import (
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
 )
 
-// contender is one way to move money.
+const (
+	coldAccounts = 10_000
+	benchPhones  = 256 // sign-ins that pay
+)
+
+// contender is one way to move money, with so many clients at once.
 type contender struct {
-	name string
-	move func(ctx context.Context, from, to int) error
-	took time.Duration
+	name    string
+	clients int
+	hot     bool // all pay one account
+	move    func(ctx context.Context, from, to int) error
+	took    time.Duration
+	moved   int
+	waits   []time.Duration
+}
+
+func (c *contender) rate() float64 { return float64(c.moved) / c.took.Seconds() }
+
+func (c *contender) p99() time.Duration {
+	slices.Sort(c.waits)
+	return c.waits[len(c.waits)*99/100]
 }
 
 // BenchmarkPost runs all contenders in turns, a slice of each at a time, so that what else the machine
-// does falls on all of them alike, and reports each as a multiple of the floor: the same statements,
-// written down plainly, in a transaction.
+// does falls on all of them alike. The floor is the same statements, written down plainly, each transfer
+// in a transaction of its own; its best is that with the clients that suit it best. The ceiling of what commits one by
+// one is a single INSERT that commits by itself, at its best as well.
 //
-//	go test ./storage/sqlstore -run '^$' -bench Post -benchtime 2000x
+//	go test ./storage/sqlstore -run '^$' -bench Post -benchtime 4096x
 func BenchmarkPost(b *testing.B) {
 	for name, start := range map[string]func(testing.TB) engine.Engine{"sqlite": engine.SQLite, "mysql": engine.MySQL} {
 		b.Run(name, func(b *testing.B) {
-			e := start(b)
-			f := newFloor(b, e)
-			for _, clients := range []int{1, 16, 64, 256} {
-				b.Run(fmt.Sprintf("accounts=256/clients=%d", clients), func(b *testing.B) { f.compare(b, clients, 256) })
-			}
-			for _, clients := range []int{16, 64, 256} {
-				b.Run(fmt.Sprintf("accounts=2/clients=%d", clients), func(b *testing.B) { f.compare(b, clients, 2) })
-			}
+			f := newFloor(b, start(b))
+			group := startGroup(b, f.db)
+			defer group.Stop()
+			f.compare(b, f.contenders(group))
 		})
 	}
+}
+
+func (f *floor) contenders(group *sqlstore.Group) (all []*contender) {
+	for _, clients := range []int{1, 16, 64, 256} {
+		all = append(
+			all,
+			&contender{name: "plain", clients: clients, move: f.plain},
+			&contender{name: "insert", clients: clients, move: f.insert},
+			&contender{name: "post", clients: clients, move: f.post(f.db)},
+			&contender{name: "group", clients: clients, move: f.post(group)},
+			&contender{name: "group", clients: clients, hot: true, move: f.post(group)},
+		)
+	}
+	return append(all, &contender{name: "plain", clients: 16, hot: true, move: f.plain})
 }
 
 // floor is a database with wallets full of money.
@@ -65,21 +94,50 @@ func newFloor(b *testing.B, e engine.Engine) *floor {
 	db := e.Open(b)
 	c := newTill(b, db)
 	f := &floor{db: db, raw: db.Writer(), mysql: e.Name == "mysql", now: c.now}
-	for i := range 256 {
+	group := startGroup(b, db)
+	defer group.Stop()
+	var deposits []storage.Posting
+	for i := range coldAccounts {
 		p := payer{user: storage.NewUserID()}
 		p.account = storage.WalletAccount(p.user, "CNY")
-		user := storage.User{ID: p.user, Username: string(p.user), CreatedAt: f.now, UpdatedAt: f.now}
-		if err := db.CreateUser(b.Context(), user); err != nil {
-			b.Fatal(err)
+		if i < benchPhones {
+			user := storage.User{ID: p.user, Username: string(p.user), CreatedAt: f.now, UpdatedAt: f.now}
+			if err := db.CreateUser(b.Context(), user); err != nil {
+				b.Fatal(err)
+			}
+			p.bearer = f.signIn(b, p.user)
+		} else {
+			p.bearer = f.wallets[i%benchPhones].bearer
 		}
-		p.bearer = f.signIn(b, p.user)
 		c.user = p.user
-		if _, err := db.Post(b.Context(), c.deposit(fmt.Sprint("fund ", i), 1_000_000_000)); err != nil {
-			b.Fatal(err)
-		}
+		deposit := c.deposit(fmt.Sprint("fund ", i), 1_000_000_000)
+		deposit.MustExist = ""
+		deposits = append(deposits, deposit)
 		f.wallets = append(f.wallets, p)
 	}
+	for some := range slices.Chunk(f.wallets[benchPhones:], 500) {
+		f.makeUsers(b, some)
+	}
+	for some := range slices.Chunk(deposits, 500) {
+		if _, errs := postAll(b.Context(), group, some); errors.Join(errs...) != nil {
+			b.Fatal(errors.Join(errs...))
+		}
+	}
 	return f
+}
+
+// makeUsers makes users who only receive.
+func (f *floor) makeUsers(b *testing.B, some []payer) {
+	b.Helper()
+	var args []any
+	for _, p := range some {
+		args = append(args, string(p.user), string(p.user))
+	}
+	rows := strings.Repeat(", (?, ?, '', 1, 1, 1, '')", len(some))[2:]
+	_, err := f.raw.ExecContext(b.Context(), "INSERT INTO users (user_id, username, password_hash, credential, created_at, updated_at, ban_reason) VALUES "+rows, args...)
+	if err != nil {
+		b.Fatal(err)
+	}
 }
 
 func (f *floor) signIn(b *testing.B, user storage.UserID) storage.Bearer {
@@ -123,51 +181,80 @@ func (f *floor) post(l storage.Ledger) func(context.Context, int, int) error {
 }
 
 // compare runs b.N transfers of each contender.
-func (f *floor) compare(b *testing.B, clients, accounts int) {
-	group := startGroup(b, f.db)
-	defer group.Stop()
-	contenders := []*contender{
-		{name: "plain", move: f.plain},
-		{name: "post", move: f.post(f.db)},
-		{name: "group", move: f.post(group)},
-		{name: "insert", move: f.insert},
-	}
-	slice := clients * 16 // long enough for groups to form
-	for done := 0; done < b.N; done += slice {
+func (f *floor) compare(b *testing.B, contenders []*contender) {
+	const turns = 8
+	for range turns {
 		for _, c := range contenders {
-			begin := time.Now()
-			if err := together(b.Context(), clients, min(slice, b.N-done), accounts, c.move); err != nil {
-				b.Fatalf("%s: %v", c.name, err)
+			n := max(b.N/turns, 1)
+			if c.clients == 1 {
+				n = max(n/8, 1)
 			}
-			c.took += time.Since(begin)
+			if err := f.together(b.Context(), c, n); err != nil {
+				b.Fatalf("%s with %d clients: %v", c.name, c.clients, err)
+			}
 		}
 	}
 	b.ReportMetric(0, "ns/op")
-	for _, c := range contenders {
-		b.ReportMetric(float64(b.N)/c.took.Seconds(), c.name+"/s")
-		if c.name != "plain" {
-			b.ReportMetric(contenders[0].took.Seconds()/c.took.Seconds(), c.name+"/plain")
-		}
+	if b.N > 1 {
+		report(b, contenders)
 	}
 }
 
-// together makes n transfers between random accounts on so many clients at once.
-func together(ctx context.Context, clients, n, accounts int, move func(context.Context, int, int) error) error {
+// report says what the figures in ledger.go say.
+func report(b *testing.B, contenders []*contender) {
+	b.Helper()
+	find := func(name string, clients int, hot bool) *contender {
+		i := slices.IndexFunc(contenders, func(c *contender) bool { return c.name == name && c.clients == clients && c.hot == hot })
+		return contenders[i]
+	}
+	best := func(name string) *contender {
+		top := find(name, 1, false)
+		for _, c := range contenders {
+			if c.name == name && !c.hot && c.rate() > top.rate() {
+				top = c
+			}
+		}
+		return top
+	}
+	floor, ceiling, cold := best("plain"), best("insert"), find("group", 64, false)
+	for _, c := range contenders {
+		b.Logf("%-6s %3d clients, hot %-5v: %6.0f/s, %5.2f of the floor, p99 %v", c.name, c.clients, c.hot, c.rate(), c.rate()/floor.rate(), c.p99().Round(100*time.Microsecond))
+	}
+	b.ReportMetric(cold.rate()/floor.rate(), "group64/floor")
+	b.ReportMetric(find("group", 256, false).rate()/floor.rate(), "group256/floor")
+	b.ReportMetric(cold.rate()/ceiling.rate(), "group64/ceiling")
+	b.ReportMetric(find("group", 64, true).rate()/cold.rate(), "hot64/cold64")
+	b.ReportMetric(find("group", 1, false).rate()/find("plain", 1, false).rate(), "lone/plain")
+	b.ReportMetric(float64(cold.p99())/float64(find("plain", 64, false).p99()), "p99/plain")
+}
+
+// together makes n transfers from random accounts with a contender's clients at once.
+func (f *floor) together(ctx context.Context, c *contender, n int) error {
 	var (
-		wg   sync.WaitGroup
-		next atomic.Int64
-		errs = make([]error, clients)
+		wg    sync.WaitGroup
+		next  atomic.Int64
+		errs  = make([]error, c.clients)
+		waits = make([][]time.Duration, c.clients)
+		begin = time.Now()
 	)
-	for i := range clients {
+	for i := range c.clients {
 		wg.Go(func() {
 			for errs[i] == nil && next.Add(1) <= int64(n) {
-				from := rand.IntN(accounts) //nolint:gosec // G404: which account pays is no secret.
-				to := (from + 1 + rand.IntN(accounts-1)) % accounts
-				errs[i] = move(ctx, from, to)
+				from := 1 + rand.IntN(len(f.wallets)-1) //nolint:gosec // G404: which account pays is no secret.
+				to := 0
+				if !c.hot {
+					to = (from + 1 + rand.IntN(len(f.wallets)-1)) % len(f.wallets)
+				}
+				called := time.Now()
+				errs[i] = c.move(ctx, from, to)
+				waits[i] = append(waits[i], time.Since(called))
 			}
 		})
 	}
 	wg.Wait()
+	c.took += time.Since(begin)
+	c.moved += n
+	c.waits = append(c.waits, slices.Concat(waits...)...)
 	return errors.Join(errs...)
 }
 

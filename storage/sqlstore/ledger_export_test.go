@@ -10,3 +10,6 @@ func (db *DB) Writer() *sql.DB { return db.w }
 
 // Retry says whether a transaction that failed with the error may be run again.
 func (db *DB) Retry(err error) bool { return db.d.Classify(err) == FaultRetry }
+
+// Narrow leaves room for so few to wait in a group that is not started yet.
+func (g *Group) Narrow(waiting int) { g.queue = make(chan *member, waiting) }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/tallystick/tallystick/storage"
@@ -28,9 +30,18 @@ func (g grouped) Post(ctx context.Context, p storage.Posting) (storage.Posted, e
 
 func startGroup(t testing.TB, db *sqlstore.DB) *sqlstore.Group {
 	t.Helper()
-	g := sqlstore.NewGroup(db)
+	g := newGroup(t, db)
 	g.Start()
 	t.Cleanup(g.Stop)
+	return g
+}
+
+func newGroup(t testing.TB, db *sqlstore.DB) *sqlstore.Group {
+	t.Helper()
+	g, err := sqlstore.NewGroup(db, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return g
 }
 
@@ -80,6 +91,7 @@ func TestGroupMembersFailAlone(t *testing.T) {
 		add("unknown bearer", func(p *storage.Posting) { p.Bearer.Session = "nothing" })
 		add("journal of another", func(p *storage.Posting) { p.Journal.ID = taken.Journal.ID })
 		add("stale", func(p *storage.Posting) { p.Fence = new(int64(7)) })
+		add("panics", func(p *storage.Posting) { p.Success = func(storage.Journal) storage.Answer { panic("spoilt") } })
 		add("taken", func(p *storage.Posting) { p.RequestHash[0]++ })
 		for name, bad := range wrong {
 			var all []storage.Posting
@@ -161,8 +173,8 @@ func TestGroupStops(t *testing.T) {
 	t.Parallel()
 	db := engine.Open(t)
 	c := newTill(t, db)
-	sqlstore.NewGroup(db).Stop() // never started
-	group := sqlstore.NewGroup(db)
+	newGroup(t, db).Stop() // never started
+	group := newGroup(t, db)
 	if _, err := group.Post(t.Context(), c.deposit("before", 1)); err != nil {
 		t.Errorf("before the start: %v", err)
 	}
@@ -191,9 +203,115 @@ func TestGroupStops(t *testing.T) {
 
 // Not parallel: it looks at all goroutines there are.
 func TestGroupLeavesNothingRunning(t *testing.T) {
-	group := sqlstore.NewGroup(engine.Open(t))
+	group := newGroup(t, engine.Open(t))
 	before := goleak.IgnoreCurrent()
 	group.Start()
 	group.Stop()
 	goleak.VerifyNone(t, before)
+}
+
+// Whoever finds the queue full is told so at once, has posted nothing, and may post again.
+func TestGroupTurnsAwayWhatItCannotHold(t *testing.T) {
+	t.Parallel()
+	db := engine.Open(t)
+	c := newTill(t, db)
+	reg := prometheus.NewRegistry()
+	group, err := sqlstore.NewGroup(db, reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	group.Narrow(1)
+	group.Start()
+	defer group.Stop()
+	busy, resume := make(chan struct{}), make(chan struct{})
+	slow := c.deposit("slow", 1)
+	render := slow.Success
+	slow.Success = func(j storage.Journal) storage.Answer {
+		close(busy)
+		<-resume
+		return render(j)
+	}
+	var wg sync.WaitGroup
+	post := func(p storage.Posting) {
+		if _, err := group.Post(t.Context(), p); err != nil {
+			t.Errorf("%s: %v", p.Key.Key, err)
+		}
+	}
+	wg.Go(func() { post(slow) })
+	<-busy
+	// One of two finds room, whichever is first; the other finds none.
+	full := make(chan storage.Posting, 2)
+	for _, key := range []string{"one", "other"} {
+		wg.Go(func() {
+			p := c.deposit(key, 1)
+			switch _, err := group.Post(t.Context(), p); {
+			case errors.Is(err, storage.ErrUnavailable):
+				full <- p
+			case err != nil:
+				t.Errorf("%s: %v", key, err)
+			}
+		})
+	}
+	var turnedAway float64
+	away := <-full
+	if _, err := db.Answered(t.Context(), away.Key, away.RequestHash); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("turned away, and its key gives %v", err)
+	}
+	close(resume)
+	wg.Wait()
+	post(away)
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "tallystick_ledger_queue_full_total" {
+			turnedAway = f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	if turnedAway != 1 {
+		t.Errorf("%v turned away, want 1 (%v)", turnedAway, families)
+	}
+	if _, err := sqlstore.NewGroup(db, reg); err == nil {
+		t.Error("metrics are registered twice")
+	}
+}
+
+// Keys that were answered are replayed from within a group, and the rest of it is posted.
+func TestGroupSiftsReplays(t *testing.T) {
+	t.Parallel()
+	engine.Each(t, func(t *testing.T, e engine.Engine) {
+		db := e.Open(t)
+		c := newTill(t, db)
+		group := startGroup(t, db)
+		const half = 20
+		var all []storage.Posting
+		for i := range 2 * half {
+			all = append(all, c.deposit(fmt.Sprint(i), 1))
+		}
+		first, errs := postAll(t.Context(), group, all[:half])
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		for i := range half {
+			all[i].Journal.ID = storage.JournalID(storage.NewID(c.now)) // as a retry would have it
+		}
+		out, errs := postAll(t.Context(), group, all)
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		for i, posted := range out {
+			if posted.Replayed != (i < half) {
+				t.Errorf("posting %d is replayed: %v", i, posted.Replayed)
+			}
+			if i < half {
+				if diff := cmp.Diff(first[i].Answer, posted.Answer); diff != "" {
+					t.Errorf("posting %d gets another answer:\n%s", i, diff)
+				}
+			}
+		}
+		if got := c.entries(t, db); got != 2*half {
+			t.Errorf("%d entries, want %d", got, 2*half)
+		}
+	})
 }

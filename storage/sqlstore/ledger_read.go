@@ -36,6 +36,37 @@ func (db *DB) Answered(ctx context.Context, key storage.IdempotencyKey, requestH
 	return a, nil
 }
 
+// answeredRow is an answer with the hash of its request.
+type answeredRow struct {
+	storage.Answer
+	hash [32]byte
+}
+
+// answeredOf looks up which of the items' keys are answered.
+func (db *DB) answeredOf(items []*item) (map[storage.IdempotencyKey]answeredRow, error) {
+	found := map[storage.IdempotencyKey]answeredRow{}
+	if len(items) == 0 {
+		return found, nil
+	}
+	var args []any
+	for _, it := range items {
+		args = append(args, string(it.Key.User), string(it.Key.Client), it.Key.Key)
+	}
+	err := db.read(context.Background(), "look up keys", func(ctx context.Context, q querier) error {
+		_, err := collect(ctx, q, func(row scanner) (a answeredRow, err error) {
+			var k storage.IdempotencyKey
+			var hash, body []byte
+			err = row.Scan(&k.Client, &k.User, &k.Key, &a.Journal, &a.Code, &body, &hash)
+			a.Body = body
+			copy(a.hash[:], hash)
+			found[k] = a
+			return a, err
+		}, spread(readAnswers, len(items)), args...)
+		return err
+	})
+	return found, err
+}
+
 // Fence implements [storage.Ledger].
 func (db *DB) Fence(ctx context.Context, id storage.AccountID) (int64, error) {
 	var fence int64

@@ -10,9 +10,9 @@ import (
 	"github.com/tallystick/tallystick/storage"
 )
 
-// moveChunk is how many balances one statement moves: its text grows with their number, and the work
-// of its CASEs with the square of it.
-const moveChunk = 32
+// moveChunk is how many balances one statement moves: the work of its CASEs grows with the square of
+// that number, and shows from about here on.
+const moveChunk = 64
 
 // record writes what was decided: answers first, since a key that is taken ends it.
 func (b *batch) record(ctx context.Context, tx *sql.Tx) error {
