@@ -238,11 +238,11 @@ func TestKickEndsWhatItNamesAndNothingElse(t *testing.T) {
 		terminal storage.Terminal
 		want     string
 	}{
-		"everything":           {"", "", "kicked "},
-		"a product":            {"shop", "", "kicked live"},
+		"everything":           {"", "", "kicked kicked kicked kicked"},
+		"a product":            {"shop", "", "kicked kicked live live"},
 		"a terminal":           {"", storage.Mobile, "kicked live kicked live"},
-		"both":                 {"music", storage.API, "live kicked"},
-		"nothing that is here": {"games", "", "live "},
+		"both":                 {"music", storage.API, "live live live kicked"},
+		"nothing that is here": {"games", "", "live live live live"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

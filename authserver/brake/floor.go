@@ -33,7 +33,7 @@ type counter struct {
 	overflowed int64 // until when its overflow counts as reported
 }
 
-// NewFloor makes a floor that keeps at most counters.
+// NewFloor makes a floor that keeps no more than most counters.
 func NewFloor(most int) *Floor {
 	return &Floor{most: most, counters: make(map[string]*list.Element)}
 }

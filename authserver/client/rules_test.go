@@ -30,7 +30,7 @@ func TestScope(t *testing.T) {
 		"":                                    "profile wallet:read wallet:transfer",
 		"wallet:read":                         "wallet:read",
 		"wallet:transfer profile":             "profile wallet:transfer",
-		"profile":                             "profile",
+		"profile profile":                     "profile",
 		"wallet:transfer wallet:read profile": "profile wallet:read wallet:transfer",
 	} {
 		if got, err := client.Scope(c, requested); err != nil || got != want {

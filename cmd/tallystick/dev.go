@@ -76,6 +76,7 @@ func runDev(ctx context.Context, out, errs io.Writer, o devOptions) error {
 		return err
 	}
 	defer store.Close()
+	redisstore.CaptureLog(log.Logger)
 	registry := prometheus.NewRegistry()
 	redis, stop, err := openDevRedis(ctx, cfg, log.Logger, registry)
 	if err != nil {

@@ -61,6 +61,7 @@ func serveConfig(ctx context.Context, c *cobra.Command, cfg configs.Config, r ro
 		return err
 	}
 	defer store.Close()
+	redisstore.CaptureLog(log.Logger)
 	registry := prometheus.NewRegistry()
 	rc := redisConfig(cfg, registry)
 	rc.Log = log.Logger

@@ -102,7 +102,7 @@ func TestDistance(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"memo", "memo", 0}, {"meno", "memo", 1}, {"mem", "memo", 1}, {"memoo", "memo", 1}, {"", "memo", 4}, {"kitten", "sitting", 3}, {"amount", "amount", 1}} {
+	}{{"", "", 0}, {"memo", "memo", 0}, {"meno", "memo", 1}, {"mem", "memo", 1}, {"memoo", "memo", 1}, {"", "memo", 4}, {"kitten", "sitting", 3}, {"ammount", "amount", 1}} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
 		}

@@ -15,5 +15,7 @@
 // tests use databases of their own names; testrun counts them before and after, and fails if any
 // stayed.
 //
+// Temporary files of tests are in memory where the system has a folder for that.
+//
 // Arguments are handed to go test: "go run ./cmd/internal/testrun ./storage/...".
 package main

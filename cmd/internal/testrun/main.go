@@ -16,6 +16,8 @@ const (
 	mysqlVar = "TALLYSTICK_TEST_MYSQL_DSN"
 	redisVar = "TALLYSTICK_TEST_REDIS_URL"
 	ownVar   = "TALLYSTICK_TEST_OWN"
+	// memoryVar names the temporary folder of the tests, if it is in memory.
+	memoryVar = "TALLYSTICK_TEST_MEMORY"
 	// probeTimeout bounds one look at one address, startTimeout the start of a server.
 	probeTimeout = 3 * time.Second
 	startTimeout = 60 * time.Second
@@ -53,6 +55,10 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 	}
+	if err := useMemory(); err != nil {
+		return err
+	}
+	defer os.RemoveAll(os.Getenv(memoryVar))
 	before, err := leftovers(ctx)
 	if err != nil {
 		return err
@@ -70,6 +76,18 @@ func run(ctx context.Context, args []string) error {
 		}
 	}
 	return nil
+}
+
+// useMemory gives the tests a temporary folder in memory where there is one: SQLite flushes each commit
+// to its file, and hundreds of databases at once would keep the disk busy with nothing else.
+func useMemory() error {
+	dir := memoryFolder()
+	if dir == "" {
+		return nil
+	}
+	fmt.Printf("%-6s %s, in memory\n", "files", dir)
+	// What go builds is large, and stays where it was.
+	return errors.Join(os.Setenv("GOTMPDIR", os.TempDir()), os.Setenv("TMPDIR", dir), os.Setenv(memoryVar, dir))
 }
 
 // checks runs go vet and go test.
