@@ -84,7 +84,7 @@ func TestWithoutAWindowEveryRepetitionIsReuse(t *testing.T) {
 }
 
 // deaf is a parser that cannot tell, because a key is unknown and the key store is away.
-type deaf struct{ issue.Parser }
+type deaf struct{ authserver.Parser }
 
 func (deaf) Refresh(string, time.Time) (token.Refresh, error) {
 	return token.Refresh{}, fmt.Errorf("key of token: %w", keys.ErrUnavailable)

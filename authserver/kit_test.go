@@ -28,6 +28,7 @@ import (
 	"github.com/tallystick/tallystick/keys"
 	"github.com/tallystick/tallystick/keys/secret"
 	"github.com/tallystick/tallystick/keys/token"
+	"github.com/tallystick/tallystick/resource/guard"
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/sqlstore"
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
@@ -183,14 +184,18 @@ func (k *kit) start() {
 	k.must(err)
 	k.parser, err = token.NewParser(token.ParserConfig{Issuer: issuerURL, Audience: []string{issuerURL}, Ring: k.ring})
 	k.must(err)
+	// A guard that was not started asks the store each time.
+	watch, err := guard.New(guard.Config{Tokens: k.parser, Feed: k.db, Sessions: k.db, DirectTimeout: time.Second, Now: k.clock.Now})
+	k.must(err)
 	k.log, k.metrics = &bytes.Buffer{}, prometheus.NewRegistry()
 	cfg := authserver.Config{
 		Issuer: issuerURL, Audience: []string{issuerURL}, Products: product.Config{"shop": nil, "music": nil},
-		Sessions: k.db, Refreshes: k.db, Audit: k.db, Announcer: k.announcer, Ended: func(e []storage.Event) {
+		Sessions: k.db, Refreshes: k.db, Users: k.db, Audit: k.db, Announcer: k.announcer, Ended: func(e []storage.Event) {
 			if k.ended != nil {
 				k.ended(e)
 			}
 		},
+		Checker: k.checker, Manager: k.manager(registry.Forget), Guard: watch,
 		Clients: registry, Passwords: k.checker, Brake: k.brake, Minter: token.NewMinter(issuerURL, k.ring), Parser: k.parser, Keys: k.ring,
 		ChainKey: chainKey, Now: k.clock.Now, Metrics: k.metrics,
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: k.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -235,11 +240,19 @@ func (k *kit) addUser(name string) {
 	k.must(k.db.CreateUser(k.t.Context(), storage.User{ID: k.users[name], Username: name, Password: hash, Credential: 1, CreatedAt: now, UpdatedAt: now}))
 }
 
+func (k *kit) manager(changed func(storage.ClientID)) *client.Manager {
+	k.t.Helper()
+	m, err := client.NewManager(client.ManagerConfig{
+		Store: k.db, SecretKey: clientKey, Products: []string{"music", "shop"}, LongestAccess: time.Hour, Changed: changed, Now: k.clock.Now,
+		Ended: func(ctx context.Context, events []storage.Event) { k.announcer.Announce(ctx, events) },
+	})
+	k.must(err)
+	return m
+}
+
 func (k *kit) addClient(d client.Draft) {
 	k.t.Helper()
-	manager, err := client.NewManager(client.ManagerConfig{Store: k.db, SecretKey: clientKey, LongestAccess: time.Hour, Now: k.clock.Now})
-	k.must(err)
-	_, text, err := manager.Create(k.t.Context(), audit.System(), d)
+	_, text, err := k.manager(nil).Create(k.t.Context(), audit.System(), d)
 	k.must(err)
 	k.secrets[string(d.ID)] = text.Reveal()
 }

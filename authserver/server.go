@@ -10,15 +10,23 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tallystick/tallystick/authserver/account"
+	"github.com/tallystick/tallystick/authserver/admin"
+	"github.com/tallystick/tallystick/authserver/adminapi"
 	"github.com/tallystick/tallystick/authserver/audit"
 	"github.com/tallystick/tallystick/authserver/brake"
+	"github.com/tallystick/tallystick/authserver/client"
+	"github.com/tallystick/tallystick/authserver/events"
 	"github.com/tallystick/tallystick/authserver/grant"
 	"github.com/tallystick/tallystick/authserver/issue"
 	"github.com/tallystick/tallystick/authserver/metadata"
+	"github.com/tallystick/tallystick/authserver/password"
 	"github.com/tallystick/tallystick/authserver/product"
 	"github.com/tallystick/tallystick/authserver/session"
+	"github.com/tallystick/tallystick/authserver/tokeninfo"
 	"github.com/tallystick/tallystick/authserver/web"
 	"github.com/tallystick/tallystick/keys/secret"
+	"github.com/tallystick/tallystick/resource/guard"
 	"github.com/tallystick/tallystick/storage"
 )
 
@@ -33,6 +41,7 @@ type Config struct {
 	// The stores.
 	Sessions  storage.Sessions
 	Refreshes storage.Refreshes
+	Users     storage.Users
 	Audit     storage.Audit
 
 	// Announcer hurries the ends of sessions to other processes. Optional.
@@ -43,13 +52,22 @@ type Config struct {
 
 	// Clients is the *client.Registry, Passwords the *password.Checker, Minter the *token.Minter,
 	// Parser the *token.Parser, Keys the *keys.Ring.
-	Clients   grant.Clients
+	Clients   Clients
 	Passwords grant.Passwords
 	// Brake holds back whoever guesses passwords.
 	Brake  *brake.Brake
 	Minter issue.Minter
-	Parser issue.Parser
+	Parser Parser
 	Keys   metadata.Keys
+	// Checker judges and makes the passwords that users and administrators choose.
+	Checker *password.Checker
+	// Manager makes and changes clients for administration.
+	Manager *client.Manager
+	// Guard lets requests with an access token in.
+	Guard *guard.Guard
+
+	// Events serves the ends of sessions to guards in other processes. Optional.
+	Events *events.Endpoint
 
 	// ChainKey makes each refresh token's identifier out of the one before: 32 bytes that only the
 	// processes of this server know.
@@ -70,12 +88,32 @@ type Config struct {
 	Metrics prometheus.Registerer
 }
 
+// Clients says who is calling, and reads clients that tokens name.
+type Clients interface {
+	grant.Clients
+	account.Clients
+}
+
+// Parser verifies both kinds of token.
+type Parser interface {
+	issue.Parser
+	tokeninfo.Tokens
+}
+
 // The paths of the endpoints, below the issuer.
 const (
 	pathToken  = "/oauth2/token" //nolint:gosec // G101: a path, not a credential.
 	pathKeys   = "/.well-known/jwks.json"
 	pathServer = "/.well-known/oauth-authorization-server"
 	pathOpenID = "/.well-known/openid-configuration"
+	pathEvents = "/v1/session-events"
+
+	pathRevoke     = "/oauth2/revoke"
+	pathIntrospect = "/oauth2/introspect"
+	pathUserInfo   = "/oauth2/userinfo"
+	pathSessions   = "/v1/sessions"
+	pathPassword   = "/v1/password" //nolint:gosec // G101: a path, not a credential.
+	pathAdmin      = "/admin/v1"
 )
 
 // authMethods are the ways in which clients authenticate (RFC 7591 §2).
@@ -86,8 +124,13 @@ type Server struct {
 	base      string
 	edge      *web.Edge
 	book      *session.Book
+	guard     *guard.Guard
 	token     *grant.Endpoint
+	info      *tokeninfo.Endpoint
+	account   *account.Account
+	admin     *adminapi.API
 	documents *metadata.Documents
+	events    *events.Endpoint // nil for none
 }
 
 // New assembles the server. It refuses a configuration in which something is missing or wrong.
@@ -96,7 +139,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authserver: %w", err)
 	}
-	s := &Server{base: base, edge: web.New(web.Config{Log: cfg.Log, RequestID: cfg.RequestID})}
+	s := &Server{base: base, edge: web.New(web.Config{Log: cfg.Log, RequestID: cfg.RequestID}), events: cfg.Events}
 	if err := s.assemble(cfg); err != nil {
 		return nil, fmt.Errorf("authserver: %w", err)
 	}
@@ -107,6 +150,24 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Register(r gin.IRouter) {
 	below := r.Group(s.base)
 	below.POST(pathToken, s.edge.Handle(s.token.Token))
+	below.POST(pathRevoke, s.edge.Handle(s.info.Revoke))
+	below.POST(pathIntrospect, s.edge.Handle(s.info.Introspect))
+
+	user := below.Group("", s.guard.Admit(guard.Need{Holder: guard.UserToken}))
+	user.GET(pathUserInfo, s.edge.Handle(s.info.UserInfo))
+	user.POST(pathUserInfo, s.edge.Handle(s.info.UserInfo))
+	user.GET(pathSessions, s.edge.Handle(s.account.Sessions))
+	live := below.Group("", s.guard.Admit(guard.Need{Holder: guard.UserToken, Strict: true}))
+	live.DELETE(pathSessions, s.edge.Handle(s.account.EndOthers))
+	live.DELETE(pathSessions+"/:"+account.SessionParam, s.edge.Handle(s.account.End))
+	live.POST(pathPassword, s.edge.Handle(s.account.Password))
+	s.administration(below.Group(pathAdmin, s.guard.Admit(guard.Need{
+		Scopes: []string{adminapi.Scope}, Holder: guard.ClientToken, Strict: true,
+	})))
+
+	if s.events != nil {
+		below.GET(pathEvents, s.events.Admit(), s.edge.Handle(s.events.Watch))
+	}
 
 	s.document(below, pathKeys, s.documents.KeySet)
 	s.document(below, pathServer, s.documents.Server)
@@ -117,12 +178,34 @@ func (s *Server) Register(r gin.IRouter) {
 	}
 }
 
+func (s *Server) administration(r gin.IRouter) {
+	const user, one = "/users/:" + adminapi.UserParam, "/clients/:" + adminapi.ClientParam
+	r.GET("/users", s.edge.Handle(s.admin.Users))
+	r.POST("/users", s.edge.Handle(s.admin.CreateUser))
+	r.GET(user, s.edge.Handle(s.admin.User))
+	r.POST(user+"/kick", s.edge.Handle(s.admin.Kick))
+	r.POST(user+"/ban", s.edge.Handle(s.admin.Ban))
+	r.POST(user+"/unban", s.edge.Handle(s.admin.Unban))
+	r.POST(user+"/password", s.edge.Handle(s.admin.SetPassword))
+	r.GET("/clients", s.edge.Handle(s.admin.Clients))
+	r.POST("/clients", s.edge.Handle(s.admin.CreateClient))
+	r.GET(one, s.edge.Handle(s.admin.Client))
+	r.PATCH(one, s.edge.Handle(s.admin.UpdateClient))
+	r.DELETE(one, s.edge.Handle(s.admin.DisableClient))
+	r.POST(one+"/secret", s.edge.Handle(s.admin.RotateSecret))
+	r.GET("/audit", s.edge.Handle(s.admin.Audit))
+}
+
 // Fallback makes an engine answer unknown routes and methods in the form of the protocol.
 func (s *Server) Fallback(engine *gin.Engine) {
 	engine.HandleMethodNotAllowed = true
 	engine.NoRoute(s.edge.NotFound())
 	engine.NoMethod(s.edge.NotAllowed())
 }
+
+// Streams are the routes that answer for as long as their reader stays: whoever listens exempts them
+// from deadlines.
+func (s *Server) Streams() []string { return []string{s.base + pathEvents} }
 
 // Book keeps the sessions: for those who end them by other roads, such as administration.
 func (s *Server) Book() *session.Book { return s.book }
@@ -144,6 +227,7 @@ func (s *Server) assemble(cfg Config) error {
 	}
 	s.book, err = session.New(session.Config{
 		Sessions: cfg.Sessions, Refreshes: cfg.Refreshes, Announcer: cfg.Announcer, Ended: cfg.Ended, Trail: trail, Now: cfg.Now,
+		Metrics: cfg.Metrics,
 	})
 	if err != nil {
 		return err
@@ -162,9 +246,45 @@ func (s *Server) assemble(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	if err := s.assembleResources(cfg, rules, trail); err != nil {
+		return err
+	}
 	s.documents, err = metadata.New(metadata.Config{
-		Issuer: cfg.Issuer, Endpoints: metadata.Endpoints{Token: pathToken, Keys: pathKeys},
+		Issuer: cfg.Issuer, Endpoints: metadata.Endpoints{
+			Token: pathToken, Keys: pathKeys, Revocation: pathRevoke, Introspection: pathIntrospect, UserInfo: pathUserInfo,
+		},
 		Grants: s.token.Grants(), AuthMethods: authMethods, Keys: cfg.Keys,
+	})
+	return err
+}
+
+// assembleResources makes the rooms that answer beside the token endpoint.
+func (s *Server) assembleResources(cfg Config, rules *product.Rules, trail *audit.Trail) (err error) {
+	if cfg.Users == nil || cfg.Checker == nil || cfg.Manager == nil || cfg.Guard == nil {
+		return errors.New("the store of users, the checker of passwords, the manager of clients and the guard are needed")
+	}
+	s.guard = cfg.Guard
+	s.info, err = tokeninfo.New(tokeninfo.Config{
+		Clients: cfg.Clients, Tokens: cfg.Parser, Book: s.book, Checks: cfg.Sessions, Refreshes: cfg.Refreshes, Users: cfg.Users,
+		Now: cfg.Now, Metrics: cfg.Metrics,
+	})
+	if err != nil {
+		return err
+	}
+	s.account, err = account.New(account.Config{
+		Book: s.book, Passwords: cfg.Checker, Brake: cfg.Brake, Users: cfg.Users, Clients: cfg.Clients, Now: cfg.Now,
+	})
+	if err != nil {
+		return err
+	}
+	users, err := admin.New(admin.Config{
+		Users: cfg.Users, Sessions: s.book, Passwords: cfg.Checker, Trail: trail, Now: cfg.Now, Log: cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	s.admin, err = adminapi.New(adminapi.Config{
+		Users: users, Clients: cfg.Manager, Sessions: s.book, Records: cfg.Audit, Products: rules.Products(),
 	})
 	return err
 }

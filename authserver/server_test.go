@@ -119,6 +119,10 @@ func TestMissingDependenciesStopTheStart(t *testing.T) {
 		"sessions":            func(c *authserver.Config) { c.Sessions = nil },
 		"refreshes":           func(c *authserver.Config) { c.Refreshes = nil },
 		"audit":               func(c *authserver.Config) { c.Audit = nil },
+		"users":               func(c *authserver.Config) { c.Users = nil },
+		"checker":             func(c *authserver.Config) { c.Checker = nil },
+		"manager":             func(c *authserver.Config) { c.Manager = nil },
+		"guard":               func(c *authserver.Config) { c.Guard = nil },
 		"clients":             func(c *authserver.Config) { c.Clients = nil },
 		"passwords":           func(c *authserver.Config) { c.Passwords = nil },
 		"brake":               func(c *authserver.Config) { c.Brake = nil },
@@ -161,7 +165,15 @@ func TestRoutes(t *testing.T) {
 		"/.well-known/jwks.json GET", "/.well-known/jwks.json HEAD",
 		"/.well-known/oauth-authorization-server GET", "/.well-known/oauth-authorization-server HEAD",
 		"/.well-known/openid-configuration GET", "/.well-known/openid-configuration HEAD",
-		"/oauth2/token POST",
+		"/admin/v1/audit GET",
+		"/admin/v1/clients GET", "/admin/v1/clients POST",
+		"/admin/v1/clients/:client_id DELETE", "/admin/v1/clients/:client_id GET", "/admin/v1/clients/:client_id PATCH",
+		"/admin/v1/clients/:client_id/secret POST",
+		"/admin/v1/users GET", "/admin/v1/users POST", "/admin/v1/users/:sub GET",
+		"/admin/v1/users/:sub/ban POST", "/admin/v1/users/:sub/kick POST", "/admin/v1/users/:sub/password POST",
+		"/admin/v1/users/:sub/unban POST",
+		"/oauth2/introspect POST", "/oauth2/revoke POST", "/oauth2/token POST", "/oauth2/userinfo GET", "/oauth2/userinfo POST",
+		"/v1/password POST", "/v1/sessions DELETE", "/v1/sessions GET", "/v1/sessions/:sid DELETE",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -5,16 +5,19 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/tallystick/tallystick/authserver"
 	"github.com/tallystick/tallystick/authserver/audit"
 	"github.com/tallystick/tallystick/authserver/brake"
 	"github.com/tallystick/tallystick/authserver/client"
+	"github.com/tallystick/tallystick/authserver/events"
 	"github.com/tallystick/tallystick/authserver/password"
+	"github.com/tallystick/tallystick/authserver/presence"
 	"github.com/tallystick/tallystick/cmd/internal/serve"
 	"github.com/tallystick/tallystick/cmd/internal/upkeep"
 	"github.com/tallystick/tallystick/configs"
@@ -53,9 +56,12 @@ type process struct {
 	redis    *redisstore.Store
 	ring     *keys.Ring
 	guard    *guard.Guard
+	presence *presence.Book
+	hub      *events.Hub // of a process that plays auth
 	brake    *brake.Brake
 	clients  *client.Registry
 	auth     *authserver.Server
+	ledger   *sqlstore.Group // of a process that plays wallet
 	resource *resource.Server
 	upkeep   *upkeep.Runner
 	health   *serve.Health
@@ -65,8 +71,10 @@ type process struct {
 // newProcess assembles the rooms over open engines. Nothing runs before start.
 func newProcess(ctx context.Context, cfg configs.Config, r role, store *sqlstore.DB, redis *redisstore.Store, log *slog.Logger, registry *prometheus.Registry) (*process, error) {
 	p := &process{cfg: cfg, role: r, log: log, registry: registry, store: store, redis: redis}
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	var err error
+	err := registerProcess(registry, r)
+	if err != nil {
+		return nil, err
+	}
 	if p.ring, err = openRing(ctx, cfg, store, log); err != nil {
 		return nil, err
 	}
@@ -95,11 +103,22 @@ func newProcess(ctx context.Context, cfg configs.Config, r role, store *sqlstore
 }
 
 func (p *process) addGuard(parser *token.Parser) (err error) {
-	p.guard, err = guard.New(guard.Config{
+	p.presence, err = presence.New(presence.Config{Sessions: p.store, Log: p.log, Metrics: p.registry})
+	if err != nil {
+		return err
+	}
+	c := guard.Config{
 		Tokens: parser, Feed: p.store, Sessions: p.store, Hurry: hurry{p},
 		CacheSize: p.cfg.Guard.CacheSize, MaxEnded: p.cfg.Guard.MaxEnded, Poll: p.cfg.Guard.Poll,
-		Observe: observe, Log: p.log, Metrics: p.registry,
-	})
+		Observe: p.observe, Log: p.log, Metrics: p.registry,
+	}
+	if p.role.auth() {
+		if p.hub, err = events.NewHub(events.HubConfig{Log: p.log, Metrics: p.registry}); err != nil {
+			return err
+		}
+		c.Relay = p.hub
+	}
+	p.guard, err = guard.New(c)
 	return err
 }
 
@@ -121,14 +140,23 @@ func (p *process) addAuth(parser *token.Parser) error {
 	if err != nil {
 		return err
 	}
+	manager, err := p.manager(secretKey, checker)
+	if err != nil {
+		return err
+	}
 	chain, err := derive(p.cfg, purposeRefreshChain)
+	if err != nil {
+		return err
+	}
+	watch, err := events.New(events.Config{Hub: p.hub, Feed: p.store, Guard: p.guard})
 	if err != nil {
 		return err
 	}
 	p.auth, err = authserver.New(authserver.Config{
 		Issuer: p.cfg.Issuer, Audience: p.cfg.Audience, Products: productConfig(p.cfg),
-		Sessions: p.store, Refreshes: p.store, Audit: p.store, Announcer: p.redis, Ended: p.guard.Apply,
-		Clients: p.clients, Passwords: checker, Brake: p.brake, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: p.ring,
+		Sessions: p.store, Refreshes: p.store, Users: p.store, Audit: p.store, Announcer: p.redis, Ended: p.guard.Apply,
+		Checker: checker, Manager: manager, Guard: p.guard,
+		Clients: p.clients, Passwords: checker, Brake: p.brake, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: p.ring, Events: watch,
 		ChainKey: secret.New(base64.RawURLEncoding.EncodeToString(chain)), MachineTTL: p.cfg.Tokens.ClientCredentialsTTL,
 		ReplayWindow: p.cfg.Tokens.ReplayWindow, RequestID: serve.RequestID, Log: p.log, Metrics: p.registry,
 	})
@@ -157,9 +185,12 @@ func (p *process) addWallet() (err error) {
 			return fmt.Errorf("wallet.currencies: %w", err)
 		}
 	}
+	if p.ledger, err = sqlstore.NewGroup(p.store, p.registry); err != nil {
+		return err
+	}
 	p.resource, err = resource.New(resource.Config{
 		Wallet: wallet.Config{
-			Ledger: p.store, Locker: p.redis, Currencies: currencies, MaxAmount: p.cfg.Wallet.MaxAmount,
+			Ledger: p.ledger, Locker: p.redis, Currencies: currencies, MaxAmount: p.cfg.Wallet.MaxAmount,
 			LockWait: p.cfg.Wallet.Lock.Wait, LockRequired: p.cfg.Wallet.Lock.Required, Log: p.log, Metrics: p.registry,
 		},
 		Guard: p.guard, RequestID: serve.RequestID,
@@ -178,7 +209,7 @@ func (p *process) addServer() (err error) {
 	l := p.cfg.Listen
 	engine, err := serve.New(serve.Options{
 		Log: p.log, Metrics: p.registry, TrustedProxies: l.TrustedProxies, RequestTimeout: l.RequestTimeout,
-		HTTPS: l.TLSCertFile != "",
+		HTTPS: l.TLSCertFile != "", Streams: p.streams(),
 	})
 	if err != nil {
 		return err
@@ -206,6 +237,17 @@ func (p *process) addServer() (err error) {
 	return err
 }
 
+// streams are the routes without a deadline.
+func (p *process) streams() []serve.Stream {
+	var streams []serve.Stream
+	if p.auth != nil {
+		for _, route := range p.auth.Streams() {
+			streams = append(streams, serve.Stream{Method: http.MethodGet, Route: route})
+		}
+	}
+	return streams
+}
+
 func (p *process) healthRoutes(r gin.IRouter, details bool) {
 	r.GET("/healthz", p.health.Alive)
 	r.GET("/readyz", p.health.Ready(details))
@@ -224,6 +266,12 @@ func (p *process) run(ctx context.Context, ready func(addr string) error) error 
 		return err
 	}
 	defer p.guard.Stop()
+	if p.ledger != nil {
+		p.ledger.Start()
+		defer p.ledger.Stop() // after the server, whose requests wait for it
+	}
+	p.presence.Start()
+	defer p.presence.Stop()
 	p.upkeep.Start(ctx)
 	defer p.upkeep.Stop()
 	if err := p.server.Start(ctx); err != nil {
@@ -261,8 +309,11 @@ func (h hurry) Follow(ctx context.Context, deliver func(storage.Event)) error {
 	})
 }
 
-// observe writes who called into the access record.
-func observe(ctx context.Context, who *guard.Principal, refusal *guard.Refusal) {
+// observe writes who called into the access record, and that their session was seen if they were let in.
+func (p *process) observe(ctx context.Context, who *guard.Principal, refusal *guard.Refusal) {
+	if who != nil && refusal == nil {
+		p.presence.Note(who.Session, time.Now())
+	}
 	r := serve.RecordOf(ctx)
 	if who != nil {
 		r.Client, r.Subject, r.Session = string(who.Client), string(who.User), string(who.Session)

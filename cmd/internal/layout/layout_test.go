@@ -36,6 +36,7 @@ var arrows = []struct {
 	{"storage/redisstore/embedded", []string{"keys/secret"}},
 	{"storage/storagetest/...", []string{"storage/...", "keys/secret"}},
 	{"resource/guard", []string{"storage", "keys/token"}},
+	{"resource/guard/remote", []string{"resource/guard", "storage", "keys", "keys/token", "keys/secret"}},
 	{"resource/wallet", []string{"storage", "storage/money"}},
 	{"resource/books", []string{"storage", "storage/money"}},
 	{"resource/problem", []string{"resource/wallet", "resource/guard", "storage", "storage/money"}},
@@ -52,7 +53,12 @@ var arrows = []struct {
 	{"authserver/issue", []string{rooms, "authserver/product", "authserver/audit"}},
 	{"authserver/metadata", []string{rooms}},
 	{"authserver/grant", []string{rooms, "authserver/product", "authserver/audit", "authserver/client", "authserver/password", "authserver/session", "authserver/issue"}},
+	{"authserver/events", []string{rooms}},
 	{"authserver/admin", []string{rooms, "authserver/product", "authserver/audit", "authserver/session", "authserver/password"}},
+	{"authserver/tokeninfo", []string{rooms, "authserver/audit", "authserver/client"}},
+	{"authserver/account", []string{rooms, "authserver/audit", "authserver/password"}},
+	{"authserver/adminapi", []string{rooms, "authserver/audit", "authserver/admin", "authserver/client", "authserver/password"}},
+	{"authserver/presence", []string{"storage"}},
 	{"authserver", []string{"authserver/...", rooms}},
 }
 
@@ -89,8 +95,8 @@ func TestImportsFollowTheArrows(t *testing.T) {
 func TestGinStopsAtTheEdge(t *testing.T) {
 	t.Parallel()
 	edge := []string{
-		"authserver", "authserver/web", "authserver/grant", "authserver/metadata",
-		"resource", "resource/guard", "resource/problem", "resource/walletapi", "cmd/...",
+		"authserver", "authserver/events", "authserver/web", "authserver/grant", "authserver/metadata",
+		"authserver/tokeninfo", "authserver/account", "authserver/adminapi", "resource", "resource/guard", "resource/problem", "resource/walletapi", "cmd/...",
 	}
 	for _, p := range list(t) {
 		name := strings.TrimPrefix(p.ImportPath, module+"/")
