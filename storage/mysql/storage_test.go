@@ -26,6 +26,14 @@ func TestUpkeep(t *testing.T) {
 	storagetest.Upkeep(t, func(t *testing.T) storagetest.UpkeepStore { return engine.MySQL(t).Open(t) })
 }
 
+func TestRunModes(t *testing.T) {
+	t.Parallel()
+	storagetest.RunModes(t, func(t *testing.T) func(*testing.T) storagetest.ClosingStore {
+		e := engine.MySQL(t)
+		return func(t *testing.T) storagetest.ClosingStore { return e.Open(t) }
+	})
+}
+
 func TestFeed(t *testing.T) {
 	t.Parallel()
 	storagetest.Feed(t, func(t *testing.T) (storagetest.Store, storagetest.SlowEnd) {

@@ -24,6 +24,14 @@ func TestUpkeep(t *testing.T) {
 	storagetest.Upkeep(t, func(t *testing.T) storagetest.UpkeepStore { return engine.SQLite(t).Open(t) })
 }
 
+func TestRunModes(t *testing.T) {
+	t.Parallel()
+	storagetest.RunModes(t, func(t *testing.T) func(*testing.T) storagetest.ClosingStore {
+		e := engine.SQLite(t)
+		return func(t *testing.T) storagetest.ClosingStore { return e.Open(t) }
+	})
+}
+
 func TestFeed(t *testing.T) {
 	t.Parallel()
 	storagetest.Feed(t, func(t *testing.T) (storagetest.Store, storagetest.SlowEnd) { return open(t), nil })
