@@ -37,7 +37,7 @@ func TestTheContractsCommandsAreThere(t *testing.T) {
 	for _, name := range []string{
 		"dev", "serve", "migrate up", "migrate status", "keys list", "keys rotate", "keys retire",
 		"client create", "client list", "client show", "client rotate-secret", "client disable", "product list", "product check",
-		"user create", "user list", "user import", "user disable", "user enable", "user kick", "ledger verify", "config check", "version",
+		"user create", "user list", "user import", "user disable", "user enable", "user kick", "user ban", "user unban", "ledger verify", "config check", "version",
 	} {
 		c, rest, err := root().Find(strings.Fields(name))
 		if err != nil || len(rest) > 0 || c.CommandPath() != "tallystick "+name {

@@ -24,6 +24,7 @@ func userCommand() *cobra.Command {
 	}
 	c.AddCommand(
 		userCreateCommand(), userListCommand(), userImportCommand(), userDisableCommand(), userEnableCommand(), userKickCommand(),
+		userBanCommand(), userUnbanCommand(),
 	)
 	return c
 }
