@@ -113,7 +113,7 @@ func (c *Config) validate() error {
 // What is guessed.
 const (
 	guessedPassword = "password"
-	guessedSecret   = "client secret" //nolint:gosec // G101: the name of a kind of secret.
+	guessedSecret   = "client secret"
 )
 
 // subject is what a try is about, for those who read the audit record.

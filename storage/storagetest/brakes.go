@@ -128,9 +128,10 @@ func (g *guesses) same(got, want any) {
 
 func accountPauses(g *guesses) {
 	g.spread(4, "tom")
-	for _, pause := range []time.Duration{10, 20, 40, 70, 70} {
-		g.held(from("tom", "x"), storage.BrakeAccount, pause*time.Second)
-		g.clock.Advance(pause*time.Second - time.Millisecond)
+	for _, seconds := range []int{10, 20, 40, 70, 70} {
+		pause := time.Duration(seconds) * time.Second
+		g.held(from("tom", "x"), storage.BrakeAccount, pause)
+		g.clock.Advance(pause - time.Millisecond)
 		g.held(from("tom", "y"), storage.BrakeAccount, time.Millisecond)
 		g.begins(from("amy", "y"))
 		g.clock.Advance(time.Millisecond)

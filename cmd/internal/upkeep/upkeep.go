@@ -76,7 +76,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c *Config) validate() error {
+func (c Config) validate() error {
 	var faults []error
 	if c.Store == nil {
 		faults = append(faults, errors.New("upkeep: no store"))
