@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -33,12 +34,57 @@ const command = "github.com/tallystick/tallystick/cmd/tallystick"
 
 // Build builds the binary into a folder and returns its path.
 func Build(ctx context.Context, dir string, tags ...string) (string, error) {
+	if err := lookAtSources(); err != nil {
+		return "", fmt.Errorf("build: %w", err)
+	}
 	path := filepath.Join(dir, strings.Join(append([]string{"tallystick"}, tags...), "-"))
 	out, err := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", path, command).CombinedOutput() //nolint:gosec // G204: tags of our own.
 	if err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
 	return path, nil
+}
+
+// lookAtSources looks at every file of the module. The go command notes what a test looks at, and gives
+// a cached result only if all of that is as it was: without this, tests of the binary would pass from
+// the cache though the binary has changed.
+func lookAtSources() error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // gone since it was listed, as an editor's temporary files
+			return nil
+		case err != nil:
+			return err
+		case path != root && strings.HasPrefix(d.Name(), "."):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if _, err = os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+}
+
+// moduleRoot is the folder of go.mod, here or above.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, gone := os.Stat(filepath.Join(dir, "go.mod")); gone == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("no go.mod here or above")
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "", err
 }
 
 // Program is what to start.
