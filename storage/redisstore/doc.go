@@ -84,8 +84,8 @@
 //
 // Brakes are one script over three keys, so that a try is judged and counted in one step however many
 // processes ask. The keys share one hash tag, so a cluster keeps all of them on one node: a try costs
-// a slow hash of some 28 ms beside it, and one node answers about a hundred thousand of these scripts
-// in a second. A tag for each account was rejected: a try counts on its account and on its address,
+// a slow hash of some 28 ms beside it, and both scripts of a sign-in together 0.12 ms, 2.5 times two
+// bare round trips (go test -run '^$' -bench Brakes ./storage/redisstore). A tag for each account was rejected: a try counts on its account and on its address,
 // and no tag is common to both.
 //
 // The lease is not handed over inside a process without giving it back to Redis: a process with many
