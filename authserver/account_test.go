@@ -62,6 +62,7 @@ func TestListOfSessions(t *testing.T) {
 	phone := k.signIn("shop-app", "mobile", "device_id", "d1", "device_name", "Tom's phone").ok(t)
 	k.clock.Advance(time.Minute)
 	web := k.signIn("shop-web", "browser").ok(t)
+	k.clock.Advance(time.Second)
 	music := k.signIn("no-refresh", "mobile").ok(t)
 	amys := k.post("grant_type", "password", "client_id", "shop-app", "username", "amy", "password", tomsSecret).ok(t)
 	k.clock.Advance(time.Minute)

@@ -43,7 +43,9 @@ func (n neighbours) Verify(context.Context, string, secret.Text) (storage.User, 
 	return storage.User{ID: "tom", Username: "tom"}, n.verify
 }
 
-func (n neighbours) Hash(context.Context, secret.Text) (storage.PasswordHash, error) { return "", n.hash }
+func (n neighbours) Hash(context.Context, secret.Text) (storage.PasswordHash, error) {
+	return "", n.hash
+}
 
 func (neighbours) Try(ctx context.Context, _, _ string, prove func(context.Context) (bool, error)) error {
 	_, err := prove(ctx)
