@@ -22,7 +22,8 @@
 // Rows of identities are locked by their primary key, one statement each. A statement over many keys may be run as
 // a scan, and a scan under lock waits for rows that are none of its business; so what has to be
 // locked is first found without a lock (while the lock on the slot or the user keeps it complete)
-// and then locked in the order of its keys. The one exception is by intent: the sessions of a user who
+// and then locked in the order of its keys. [DB.Touch] alone writes many sessions in a statement, few at
+// a time and in that order: an UPDATE does not wait for rows that it passes by. Another exception is by intent: the sessions of a user who
 // is being signed out, without a change of the account, may be joined by one more that began later.
 //
 // # Sessions
@@ -37,6 +38,34 @@
 // A session ends in time at the earlier of its two limits, and so do all tokens of it that are made.
 // An ended session leaves an event unless it was past its time and so were all its access tokens: one
 // that idled away while an access token still passes at guards does leave one.
+//
+// A member leaves a session by its family: the unused token is used up, and has no successor. A family that
+// has an unused token is a member, and one that has none has left; that alone tells a copy of a token that
+// was signed out from one that was stolen. The row of the session is locked meanwhile, so that of those who
+// leave at once one is the last, and ends it.
+//
+// # Upkeep
+//
+// [DB.Trim] finds what is due without a lock, through the index on its time, and removes it by primary key,
+// [trimChunk] rows in a transaction. It locks nothing that lives: no sign-in waits for more than the rows of
+// its own user that have been dead for long. Whoever finds a row and then does not, when they come to
+// lock it, goes on without it.
+//
+// What is deleted stays in the indexes of InnoDB until no snapshot can ask for it (a reading of the books
+// may take an hour), and a search for the oldest would pass by all of it each time. So each process
+// remembers where it left off, and looks below that only when it has found nothing above.
+//
+// Refresh tokens are kept until their own time has passed, used or not: an ancestor that is presented
+// before that is theft and must be told as such, and one presented later is refused for its time by
+// everybody. They are not kept for longer than that for the sake of a session that lives on, whose list of
+// used tokens would otherwise be its longest part.
+//
+// The two indexes that lead to the living, sessions_open and refresh_tokens_unused, have the column that is
+// NULL for them right behind the owner. What is live is then one range of the index, beside any number
+// of dead rows of the same user or session.
+//
+// A duty is had by a row: [DB.Lead] is one conditional UPDATE by primary key, whose affected-row count names
+// the one who has it.
 //
 // # Design notes
 //

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/tallystick/tallystick/storage"
@@ -75,7 +76,7 @@ func (db *DB) Tail(ctx context.Context, after int64, limit int) (events []storag
 		if err != nil {
 			return err
 		}
-		events = append(numbered, unnumbered...)
+		events = slices.Concat(numbered, unnumbered)
 		return nil
 	})
 	return events, err

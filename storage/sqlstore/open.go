@@ -141,8 +141,9 @@ func (s *signIn) applyMode(ctx context.Context, open []storage.Session) (joined 
 		return &newest, nil
 	case storage.Concurrent:
 		return nil, s.evict(ctx, live)
+	default:
+		return nil, fmt.Errorf("no such mode: %q", s.o.Session.Mode)
 	}
-	return nil, fmt.Errorf("no such mode: %q", s.o.Session.Mode)
 }
 
 // evict ends the least recently seen sessions until there is room for one more.

@@ -90,11 +90,3 @@ func tuples(n, columns int) string {
 
 // page is a limit as the caller gave it, within bounds.
 func page(limit int) int { return min(max(limit, 0), pageMax) }
-
-// nullText is NULL for the empty text.
-func nullText[T ~string](s T) any {
-	if s == "" {
-		return nil
-	}
-	return string(s)
-}

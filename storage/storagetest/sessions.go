@@ -218,9 +218,9 @@ func sharedNewest(w *world) {
 
 func concurrentEvicts(w *world) {
 	u := w.user("tom")
-	sign := func(max int) storage.Opened {
+	sign := func(room int) storage.Opened {
 		o := NewOpening(u.ID, storage.Concurrent, w.clock.Advance(time.Minute))
-		o.MaxSessions, o.Session.Device.Name = max, "newest"
+		o.MaxSessions, o.Session.Device.Name = room, "newest"
 		return w.mustOpen(o)
 	}
 	a, b, c := sign(3), sign(3), sign(3)

@@ -262,7 +262,7 @@ func trimSignIns(w *world) {
 		}
 		outs[i], errs[i] = w.Open(w.ctx(), NewOpening(users[i], storage.Kickout, w.now()))
 	})
-	w.ok(errors.Join(append(errs, trimming)...))
+	w.ok(errors.Join(errors.Join(errs...), trimming))
 	for i, u := range users {
 		w.same(w.live(u), []storage.SessionID{outs[i].Session.ID})
 		w.same(outs[i].Session.Version, int64(2))
