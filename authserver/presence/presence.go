@@ -90,10 +90,10 @@ func New(c Config) (*Book, error) {
 	b := &Book{
 		sessions: c.Sessions, every: c.Every, limit: max(1, c.MaxSessions/shards), log: c.Log, seed: maphash.MakeSeed(),
 		written: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "tallystick_sessions_seen_written_total", Help: "Times at which sessions were last seen that were written.",
+			Name: "tallystick_session_seen_written_total", Help: "Times at which sessions were last seen that were written.",
 		}),
 		failed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "tallystick_sessions_seen_failures_total", Help: "Batches of such times that could not be written, and were kept.",
+			Name: "tallystick_session_seen_failures_total", Help: "Batches of such times that could not be written, and were kept.",
 		}),
 	}
 	for i := range b.shards {
@@ -109,10 +109,10 @@ func (b *Book) register(to prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		b.written, b.failed,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "tallystick_sessions_seen_dropped_total", Help: "Times not noted because too many sessions were held.",
+			Name: "tallystick_session_seen_dropped_total", Help: "Times not noted because too many sessions were held.",
 		}, func() float64 { return float64(b.dropped.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tallystick_sessions_seen_held", Help: "Sessions whose time waits to be written.",
+			Name: "tallystick_session_seen_held", Help: "Sessions whose time waits to be written.",
 		}, func() float64 { return float64(b.Held()) }),
 	} {
 		if err := to.Register(c); err != nil {
