@@ -27,6 +27,9 @@
 // with the version of the slot would answer for supersession alone. The version still grows with
 // every sign-in on the slot and stands in the token, so that clients can order what they hold.
 //
+// Holds are not moved to an account of their own: an owner's statement would show money that went
+// nowhere. They are journals without entries, and stand on the account as Held.
+//
 // The feed has no holes by construction: a reader takes every event above the last number it saw
 // and every event not numbered yet. See [Feed].
 package storage

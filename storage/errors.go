@@ -22,6 +22,11 @@ var (
 	ErrDisabled = errors.New("disabled")
 	// ErrInsufficient says that an account would fall below zero; nothing was moved.
 	ErrInsufficient = errors.New("insufficient funds")
+	// ErrClosed says that a hold was captured, voided or expired before; nothing was changed.
+	ErrClosed = errors.New("hold is closed")
+	// ErrExceeds says that more was to be moved back than is left of the original, or captured than is
+	// held; nothing was moved.
+	ErrExceeds = errors.New("more than is left of the original")
 	// ErrKeyReused says that an idempotency key was used before with another request.
 	ErrKeyReused = errors.New("idempotency key reused with another request")
 	// ErrBusy says that a lock was not had in the time allowed; nothing was done.

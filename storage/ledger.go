@@ -13,9 +13,25 @@ type JournalKind string
 
 // The kinds of journal.
 const (
-	KindTransfer JournalKind = "transfer"
-	KindDeposit  JournalKind = "deposit"
+	KindTransfer   JournalKind = "transfer"
+	KindDeposit    JournalKind = "deposit"
+	KindWithdrawal JournalKind = "withdrawal"
+	// KindReversal moves back what its Original moved, or a part of it.
+	KindReversal JournalKind = "reversal"
+	// KindHold reserves an amount; its ID is that of the [Hold]. KindCapture moves an amount out of the
+	// hold that is its Original and lets go of the rest; KindVoid and KindExpiry let go of all of it.
+	KindHold    JournalKind = "hold"
+	KindCapture JournalKind = "capture"
+	KindVoid    JournalKind = "void"
+	KindExpiry  JournalKind = "expiry"
 )
+
+// Moves says whether journals of the kind move money. Those that do have two entries, those that only
+// reserve it or let it go have none.
+func (k JournalKind) Moves() bool { return k != KindHold && k != KindVoid && k != KindExpiry }
+
+// SystemClient is the client of journals that the ledger makes by itself. No client has such a name.
+const SystemClient ClientID = "(system)"
 
 // WalletAccount names the wallet of a user in a currency.
 func WalletAccount(user UserID, currency money.Currency) AccountID {
@@ -38,7 +54,7 @@ type Account struct {
 	Held     int64
 	// Version is the sequence number of the last entry; 0 for an account that has none.
 	Version int64
-	// Fence grows with every journal that takes money out under the owner's lock.
+	// Fence grows with every journal that takes money out or reserves it.
 	Fence     int64
 	CreatedAt time.Time
 }
@@ -55,11 +71,47 @@ type Journal struct {
 	Amount    money.Amount
 	Memo      string // at most 256 bytes
 	Reference string // at most 128 bytes
+	// Original is the journal that a reversal undoes, or the hold that a capture, void or expiry closes;
+	// empty for other kinds.
+	Original JournalID
 	// Client, Actor and Session say whose token moved the money.
 	Client    ClientID
 	Actor     UserID // empty for internal apps
 	Session   SessionID
 	CreatedAt time.Time
+}
+
+// HoldState is where a hold stands.
+//
+//	open ──capture──► captured
+//	  ├────void─────► voided
+//	  └───expiry────► expired
+type HoldState string
+
+// The states of a hold.
+const (
+	HoldOpen     HoldState = "open"
+	HoldCaptured HoldState = "captured"
+	HoldVoided   HoldState = "voided"
+	HoldExpired  HoldState = "expired"
+)
+
+// Hold is money reserved in a wallet. Memo, reference and who made it stand on the journal of its ID,
+// who closed it on that of ClosedBy.
+type Hold struct {
+	ID      JournalID
+	Account AccountID
+	From    UserID
+	To      UserID // who gets what is captured; empty where it goes outside
+	Amount  money.Amount
+	State   HoldState
+	// Captured is how much was taken, and ClosedBy by which journal; 0 and empty while it is open.
+	Captured  int64
+	ClosedBy  JournalID
+	CreatedAt time.Time
+	// ExpiresAt is from when on it cannot be captured any more.
+	ExpiresAt time.Time
+	ClosedAt  *time.Time
 }
 
 // Entry is one line of a journal on one account.
@@ -104,15 +156,19 @@ type Posting struct {
 	// Bearer is checked strictly: inside the posting transaction, with its session locked.
 	Bearer  Bearer
 	Journal Journal
-	// From and To are the accounts; Journal.Amount moves from one to the other. They differ.
+	// From and To are the accounts; Journal.Amount moves from one to the other, or is held on From to be
+	// moved to the other. They differ.
 	From, To AccountID
+	// HoldUntil is when a hold expires, after Now; zero for other kinds.
+	HoldUntil time.Time
 	// MustExist, if not empty, is a user without whom the posting is refused with ErrNotFound.
 	MustExist UserID
 	// Fence, if not nil, is the fence of From as read under the lock; another one there gives ErrStale.
 	Fence *int64
 	// Success renders the answer of a posted journal, as it is stored; Refuse that of a refusal, for
-	// which it is given ErrInsufficient, ErrNotFound or [money.ErrRange]. The store sets the Journal of
-	// the answer; that of a refusal needs a Code. Both must be pure: they may be called more than once.
+	// which it is given ErrInsufficient, ErrNotFound, ErrClosed, ErrExceeds or [money.ErrRange]. The store sets the Journal of
+	// the answer; that of a refusal needs a Code. Both must be pure: they may be called more than once. One
+	// that panics fails its posting.
 	Success func(Journal) Answer
 	Refuse  func(error) Answer
 	Now     time.Time
@@ -124,6 +180,9 @@ type Posted struct {
 	// Replayed says that the key was answered before and that this is that answer.
 	Replayed bool
 }
+
+// MaxExpire is how many holds [Ledger.ExpireHolds] lets go of at once.
+const MaxExpire = 100
 
 // Ledger keeps the books. See the package's doc for what it promises about crashes.
 type Ledger interface {
@@ -140,9 +199,23 @@ type Ledger interface {
 	// is resolved by posting again with the same key. Of concurrent postings with one key, one happens
 	// and the others replay it.
 	//
+	// What a journal does is told by its kind:
+	//
+	//   - A transfer, deposit or withdrawal moves its amount.
+	//   - A reversal moves it from who got it with the Original to who gave it: a transfer, deposit,
+	//     withdrawal or capture. All reversals of one journal together never exceed it: ErrExceeds, also
+	//     of any number at once. ErrNotFound if there is no such journal.
+	//   - A hold reserves it on From until HoldUntil: Held grows, Balance does not change.
+	//   - A capture moves it, all or a part, out of the hold that is its Original, and lets go of the rest;
+	//     a void lets go of all of it, which is its amount. ErrNotFound if there is no such hold, ErrClosed
+	//     if it is closed or past its time, ErrExceeds above what is held. Of any number of captures,
+	//     voids and expiries of a hold exactly one happens.
+	//
+	// ErrClosed and ErrExceeds, and ErrNotFound of an Original, are refusals of business as well.
+	//
 	// A posting that no caller may make (an amount below 1 or above [money.Max], an account moving money
-	// to itself, an account of another user or currency than the journal says) is an internal error, and
-	// nothing is recorded.
+	// to itself, an account of another user or currency than the journal says, an Original of other parties, an expiry) is
+	// an internal error, and nothing is recorded.
 	//
 	// A sign-in that ends the bearer's session and has returned before Post is called is always seen.
 	// Available money never falls below zero, with or without a lock held by the caller.
@@ -163,6 +236,15 @@ type Ledger interface {
 
 	// Journal gives ErrNotFound.
 	Journal(ctx context.Context, id JournalID) (Journal, error)
+
+	// Hold returns a hold as it stands; ErrNotFound. One that is past its time is open until it was
+	// expired, and can be neither captured nor voided.
+	Hold(ctx context.Context, id JournalID) (Hold, error)
+
+	// ExpireHolds lets go of up to limit (at most [MaxExpire]) holds that are open and past their time at
+	// now, oldest first, each with a journal of [SystemClient], and returns how many; fewer than limit says that
+	// no more are due. Any number of processes may call it at once: each hold expires once.
+	ExpireHolds(ctx context.Context, now time.Time, limit int) (int, error)
 }
 
 // Books reads the ledger from end to end, to prove it, in pages of bounded size. The functions are
@@ -178,6 +260,8 @@ type Books interface {
 	// AllJournals calls each for every journal with the entries it has, by account, in the order of IDs.
 	// An entry whose journal is missing comes in AllEntries alone.
 	AllJournals(ctx context.Context, each func(Journal, []Entry) error) error
+	// AllHolds calls each for every hold, in the order of IDs.
+	AllHolds(ctx context.Context, each func(Hold) error) error
 	// AllAnswers calls each for every idempotency record.
 	AllAnswers(ctx context.Context, each func(IdempotencyKey, Answer) error) error
 	// AnswersFrom returns the time before which answers have been trimmed: a journal older than that may

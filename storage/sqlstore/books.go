@@ -8,7 +8,7 @@ import (
 	"github.com/tallystick/tallystick/storage"
 )
 
-// A page of the books. A journal has two entries; one that somebody has tampered with may have more,
+// A page of the books. A journal has two entries at most; one that somebody has tampered with may have more,
 // and is reported rather than held.
 const (
 	bookPage       = 500
@@ -18,6 +18,8 @@ const (
 const (
 	bookAccounts = `SELECT ` + accountColumns + ` FROM accounts WHERE account_id > ? ORDER BY account_id LIMIT ?`
 	bookJournals = `SELECT ` + journalColumns + ` FROM journals WHERE journal_id > ? ORDER BY journal_id LIMIT ?`
+
+	bookHolds = `SELECT ` + holdColumns + ` FROM holds WHERE hold_id > ? ORDER BY hold_id LIMIT ?`
 
 	bookJournalEntries = `SELECT ` + entryColumns + ` FROM entries WHERE journal_id >= ? AND journal_id <= ?` +
 		` ORDER BY journal_id, account_id, sequence LIMIT ?`
@@ -85,6 +87,11 @@ func (db *DB) AllAnswers(ctx context.Context, each func(storage.IdempotencyKey, 
 	return books{db, db.r}.AllAnswers(ctx, each)
 }
 
+// AllHolds implements [storage.Books].
+func (db *DB) AllHolds(ctx context.Context, each func(storage.Hold) error) error {
+	return books{db, db.r}.AllHolds(ctx, each)
+}
+
 // CountEntries implements [storage.Books].
 func (db *DB) CountEntries(ctx context.Context) (int64, error) {
 	return books{db, db.r}.CountEntries(ctx)
@@ -98,6 +105,17 @@ func (b books) AllAccounts(ctx context.Context, each func(storage.Account) error
 			after = last.ID
 		}
 		return []bookStep{{bookAccounts, []any{after}}}
+	}}.walk(ctx, b, each)
+}
+
+// AllHolds implements [storage.Books].
+func (b books) AllHolds(ctx context.Context, each func(storage.Hold) error) error {
+	return bookTable[storage.Hold]{"read holds", scanHold, func(last *storage.Hold) []bookStep {
+		after := storage.JournalID("")
+		if last != nil {
+			after = last.ID
+		}
+		return []bookStep{{bookHolds, []any{after}}}
 	}}.walk(ctx, b, each)
 }
 

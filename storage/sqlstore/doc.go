@@ -15,7 +15,7 @@
 // that it lost a deadlock or a lock wait: [writeTries] times with jitter, then
 // [storage.ErrUnavailable]. Rows are locked in one order everywhere:
 //
-//	user → slot → session → refresh token → client → account (by name) → feed
+//	user → slot → session → refresh token → client → account (by name) → hold → feed
 //
 // so that what deadlocks is rare rather than usual.
 //
@@ -66,6 +66,18 @@
 //
 // A duty is had by a row: [DB.Lead] is one conditional UPDATE by primary key, whose affected-row count names
 // the one who has it.
+//
+// # Postings
+//
+// Every write to the ledger is a posting and takes one road, [batch.run], alone or in a [Group], whatever
+// its kind: bearers and accounts are locked, everything is decided in memory, everything is written. The
+// locks on the accounts are what keeps the captures of a hold apart, and the reversals of a journal; the
+// statements that close a hold and move balances are conditional besides, and the reversals of a journal are
+// numbered by their running sum, which is unique. Nothing is summed over the past.
+//
+// A hold is a journal without entries, and so is what lets go of it: who reserved what, who captured,
+// voided or let it expire is kept like all else in the books, insert-only and answered under a key. The
+// row of the hold is where it stands, as the row of an account is.
 //
 // # Design notes
 //

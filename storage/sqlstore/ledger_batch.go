@@ -25,20 +25,33 @@ type batch struct {
 	// users are those who must exist, and do.
 	users map[storage.UserID]bool
 	sheet sheet
+	// holds are those that postings close, and origins the journals that they reverse, as the postings
+	// decided so far leave them.
+	holds   map[storage.JournalID]*storage.Hold
+	origins map[storage.JournalID]*origin
+	// opened, closed and reversals are what was decided about holds and reversals.
+	opened, closed []*storage.Hold
+	reversals      []reversal
 }
 
 // item is a posting and what becomes of it.
 type item struct {
 	storage.Posting
+	// system says that the ledger asks by itself: nobody's token came with it.
+	system bool
 	// err is why nothing is recorded; nil if there is an answer to record.
 	err error
-	// answer is what is recorded, and entries what is posted: none for a refusal.
+	// answer is what is recorded; posted says that it is no refusal, and entries are its entries.
 	answer  storage.Answer
+	posted  bool
 	entries []storage.Entry
 }
 
 func newBatch(d Dialect, postings []storage.Posting) *batch {
-	b := &batch{d: d, items: make([]*item, len(postings)), users: map[storage.UserID]bool{}, sheet: sheet{}}
+	b := &batch{
+		d: d, items: make([]*item, len(postings)), users: map[storage.UserID]bool{}, sheet: sheet{},
+		holds: map[storage.JournalID]*storage.Hold{}, origins: map[storage.JournalID]*origin{},
+	}
 	for i, p := range postings {
 		p.Now = storage.Instant(p.Now)
 		if p.Journal.CreatedAt.IsZero() {
@@ -65,6 +78,35 @@ func sound(p *storage.Posting) error {
 	if !named(p.From, j.From, j.Amount.Currency) || !named(p.To, j.To, j.Amount.Currency) {
 		return fmt.Errorf("accounts %s and %s are not those of users %q and %q in %q", p.From, p.To, j.From, j.To, j.Amount.Currency)
 	}
+	return shaped(p)
+}
+
+// shaped refuses a posting that is not what its kind says.
+func shaped(p *storage.Posting) error {
+	j := &p.Journal
+	var parties, original bool
+	switch j.Kind {
+	case storage.KindTransfer:
+		parties = j.From != "" && j.To != ""
+	case storage.KindDeposit:
+		parties = j.From == "" && j.To != ""
+	case storage.KindWithdrawal:
+		parties = j.From != "" && j.To == ""
+	case storage.KindReversal:
+		parties, original = true, true
+	case storage.KindHold:
+		parties = j.From != ""
+	case storage.KindCapture, storage.KindVoid:
+		parties, original = j.From != "", true
+	default: // an expiry among them: nobody asks for one
+		return fmt.Errorf("nobody posts a journal of kind %q", j.Kind)
+	}
+	if hold := j.Kind == storage.KindHold; hold != p.HoldUntil.After(p.Now) || !hold && !p.HoldUntil.IsZero() {
+		return fmt.Errorf("%s until %v", j.Kind, p.HoldUntil)
+	}
+	if !parties || original != (j.Original != "") {
+		return fmt.Errorf("%s from %q to %q of %q", j.Kind, j.From, j.To, j.Original)
+	}
 	return nil
 }
 
@@ -86,8 +128,11 @@ func (b *batch) run(ctx context.Context, tx *sql.Tx) error {
 	if err := b.lockAccounts(ctx, tx); err != nil {
 		return err
 	}
+	if err := b.lockOrigins(ctx, tx); err != nil {
+		return err
+	}
 	for _, it := range b.pending() {
-		it.decide(b.sheet, b.users)
+		b.decide(it)
 	}
 	return b.record(ctx, tx)
 }
@@ -110,16 +155,16 @@ func (it *item) missing(users map[storage.UserID]bool) bool {
 
 // decide settles one posting against the accounts as those before it leave them. An answer that cannot
 // be recorded is a fault of the caller, found before anything has moved.
-func (it *item) decide(s sheet, users map[storage.UserID]bool) {
+func (b *batch) decide(it *item) {
 	err := error(storage.ErrNotFound)
-	if !it.missing(users) {
-		err = s.allows(&it.Posting)
+	if !it.missing(b.users) {
+		err = b.allows(&it.Posting)
 	}
 	switch {
 	case err == nil:
 		it.ask(func() storage.Answer { return it.Success(it.Journal) })
 		it.answer.Journal, it.answer.Code = it.Journal.ID, ""
-	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrInsufficient), errors.Is(err, money.ErrRange):
+	case ofBusiness(err) && !it.system:
 		it.ask(func() storage.Answer { return it.Refuse(err) })
 		it.answer.Journal = ""
 		if it.err == nil && it.answer.Code == "" {
@@ -132,8 +177,60 @@ func (it *item) decide(s sheet, users map[storage.UserID]bool) {
 		it.err = fmt.Errorf("answer of %d bytes is longer than %d", len(it.answer.Body), maxAnswerBody)
 	}
 	if it.err == nil && err == nil {
-		it.entries = s.move(&it.Posting)
+		it.posted = true
+		it.entries = b.move(&it.Posting)
 	}
+}
+
+// ofBusiness says that an error is a refusal, which is recorded.
+func ofBusiness(err error) bool {
+	for _, refusal := range []error{storage.ErrNotFound, storage.ErrInsufficient, storage.ErrClosed, storage.ErrExceeds, money.ErrRange} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+// allows says whether a posting can be made: nil, a refusal of business, ErrStale, or a fault.
+func (b *batch) allows(p *storage.Posting) error {
+	from, err := b.sheet.account(p.From, p.Journal.From, p.Journal.Amount.Currency)
+	if err != nil {
+		return err
+	}
+	if p.Fence != nil && *p.Fence != from.Fence {
+		return fmt.Errorf("fence of %s is %d, not %d: %w", p.From, from.Fence, *p.Fence, storage.ErrStale)
+	}
+	switch p.Journal.Kind {
+	case storage.KindHold:
+		return from.affords(p.Journal.Amount.Minor)
+	case storage.KindVoid, storage.KindExpiry:
+		return b.closes(p)
+	case storage.KindCapture: // what it takes is held for it
+		return cmp.Or(b.closes(p), b.sheet.fits(p))
+	case storage.KindReversal:
+		if err := b.reverses(p); err != nil {
+			return err
+		}
+	}
+	return cmp.Or(from.affords(p.Journal.Amount.Minor), b.sheet.fits(p))
+}
+
+// move makes a posting that is allowed, and returns its entries.
+func (b *batch) move(p *storage.Posting) []storage.Entry {
+	switch p.Journal.Kind {
+	case storage.KindHold:
+		b.openHold(p)
+		return nil
+	case storage.KindVoid, storage.KindExpiry:
+		b.closeHold(p)
+		return nil
+	case storage.KindCapture:
+		b.closeHold(p)
+	case storage.KindReversal:
+		b.reverse(p)
+	}
+	return b.sheet.move(p)
 }
 
 // ask has the caller's function render the answer. One that panics fails its own posting: it runs in a
@@ -153,30 +250,39 @@ type sheet map[storage.AccountID]*line
 // line is an account under a batch, and how far that has moved it.
 type line struct {
 	storage.Account
-	// locked is the version as locked; moved and debits are what the batch adds to balance and fence.
-	locked, moved, debits int64
+	// locked is the version as locked; moved, heldBy and debits are what the batch adds to balance, held
+	// and fence.
+	locked, moved, heldBy, debits int64
 }
 
-// allows says whether a posting's amount can be moved. ErrStale for a fence that has moved on;
-// ErrInsufficient and money.ErrRange are refusals; anything else is a fault.
-func (s sheet) allows(p *storage.Posting) error {
-	from, err := s.account(p.From, p.Journal.From, p.Journal.Amount.Currency)
-	if err != nil {
-		return err
+// affords says whether an amount can be taken.
+func (l *line) affords(amount int64) error {
+	if l.User != "" && l.Available() < amount {
+		return storage.ErrInsufficient
 	}
+	return nil
+}
+
+// debit raises the fence.
+func (l *line) debit() {
+	l.Fence++
+	l.debits++
+}
+
+// hold changes what is held.
+func (l *line) hold(amount int64) {
+	l.Held += amount
+	l.heldBy += amount
+}
+
+// fits says whether an amount that can be taken fits in: money.ErrRange if not.
+func (s sheet) fits(p *storage.Posting) error {
 	to, err := s.account(p.To, p.Journal.To, p.Journal.Amount.Currency)
 	if err != nil {
 		return err
 	}
-	amount := p.Journal.Amount.Minor
-	switch {
-	case p.Fence != nil && *p.Fence != from.Fence:
-		return fmt.Errorf("fence of %s is %d, not %d: %w", p.From, from.Fence, *p.Fence, storage.ErrStale)
-	case from.User != "" && from.Available() < amount:
-		return storage.ErrInsufficient
-	}
-	_, under := money.Add(from.Balance, -amount)
-	_, over := money.Add(to.Balance, amount)
+	_, under := money.Add(s[p.From].Balance, -p.Journal.Amount.Minor)
+	_, over := money.Add(to.Balance, p.Journal.Amount.Minor)
 	return cmp.Or(under, over)
 }
 
@@ -184,8 +290,7 @@ func (s sheet) allows(p *storage.Posting) error {
 func (s sheet) move(p *storage.Posting) []storage.Entry {
 	from, to := s[p.From], s[p.To]
 	if from.User != "" {
-		from.Fence++
-		from.debits++
+		from.debit()
 	}
 	amount := p.Journal.Amount.Minor
 	return []storage.Entry{from.enter(p, -amount, p.Journal.To), to.enter(p, amount, p.Journal.From)}

@@ -28,6 +28,9 @@ func gather(items []*item) *bearers {
 		wanted:   map[storage.UserID]bool{},
 	}
 	for _, it := range items {
+		if it.system {
+			continue
+		}
 		if it.MustExist != "" {
 			by.wanted[it.MustExist] = true
 		}
@@ -239,6 +242,9 @@ func (b *batch) lockAccounts(ctx context.Context, tx *sql.Tx) error {
 		}
 		j := &it.Journal
 		wanted[it.From] = storage.Account{ID: it.From, User: j.From, Currency: j.Amount.Currency, CreatedAt: it.Now}
+		if !j.Kind.Moves() {
+			continue
+		}
 		wanted[it.To] = storage.Account{ID: it.To, User: j.To, Currency: j.Amount.Currency, CreatedAt: it.Now}
 	}
 	if len(wanted) == 0 {

@@ -125,10 +125,17 @@ func scanAccount(row scanner) (a storage.Account, err error) {
 
 func scanJournal(row scanner) (j storage.Journal, err error) {
 	var created int64
-	err = row.Scan(&j.ID, &j.Kind, &j.From, &j.To, &j.Amount.Minor, &j.Amount.Currency, &j.Memo, &j.Reference,
-		&j.Client, &j.Actor, &j.Session, &created)
+	err = row.Scan(journalDest(&j, &created)...)
 	j.CreatedAt = instant(created)
 	return j, err
+}
+
+// journalDest is where the columns of a journal go.
+func journalDest(j *storage.Journal, created *int64) []any {
+	return []any{
+		&j.ID, &j.Kind, &j.From, &j.To, &j.Amount.Minor, &j.Amount.Currency, &j.Memo, &j.Reference,
+		&j.Client, &j.Actor, &j.Session, created, &j.Original,
+	}
 }
 
 func scanEntry(row scanner) (e storage.Entry, err error) {

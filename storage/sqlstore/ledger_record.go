@@ -28,7 +28,7 @@ func (b *batch) record(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	for _, it := range answered {
-		if it.entries != nil {
+		if it.posted {
 			posted = append(posted, it)
 			entries = append(entries, it.entries...)
 		}
@@ -37,6 +37,9 @@ func (b *batch) record(ctx context.Context, tx *sql.Tx) error {
 		return nil
 	}
 	if err := insertPosted(ctx, tx, posted, entries); err != nil {
+		return err
+	}
+	if err := b.recordOrigins(ctx, tx); err != nil {
 		return err
 	}
 	return b.moveBalances(ctx, tx)
@@ -59,14 +62,17 @@ func (b *batch) insertAnswers(ctx context.Context, tx *sql.Tx, answered []*item)
 }
 
 func insertPosted(ctx context.Context, tx *sql.Tx, posted []*item, entries []storage.Entry) error {
-	args := make([]any, 0, 12*len(posted))
+	args := make([]any, 0, 13*len(posted))
 	for _, it := range posted {
 		j := &it.Journal
 		args = append(args, j.ID, j.Kind, j.From, j.To, j.Amount.Minor, j.Amount.Currency, j.Memo, j.Reference,
-			j.Client, j.Actor, j.Session, micros(j.CreatedAt))
+			j.Client, j.Actor, j.Session, micros(j.CreatedAt), j.Original)
 	}
 	if _, err := tx.ExecContext(ctx, spread(insertJournals, len(posted)), args...); err != nil {
 		return fmt.Errorf("insert journal: %w", err)
+	}
+	if len(entries) == 0 {
+		return nil
 	}
 	args = make([]any, 0, 10*len(entries))
 	for _, e := range entries {
@@ -81,9 +87,12 @@ func insertPosted(ctx context.Context, tx *sql.Tx, posted []*item, entries []sto
 
 // moveBalances brings the account rows up to the sheet.
 func (b *batch) moveBalances(ctx context.Context, tx *sql.Tx) error {
-	var moved []*line
+	var moved, held []*line
 	for _, id := range slices.Sorted(maps.Keys(b.sheet)) {
-		if l := b.sheet[id]; l.Version != l.locked {
+		switch l := b.sheet[id]; {
+		case l.heldBy != 0:
+			held = append(held, l)
+		case l.Version != l.locked || l.debits != 0:
 			moved = append(moved, l)
 		}
 	}
@@ -92,33 +101,64 @@ func (b *batch) moveBalances(ctx context.Context, tx *sql.Tx) error {
 			return fmt.Errorf("move balances: %w", err)
 		}
 	}
+	for chunk := range slices.Chunk(held, moveChunk) {
+		if err := holdSome(ctx, tx, chunk); err != nil {
+			return fmt.Errorf("move what is held: %w", err)
+		}
+	}
 	return nil
+}
+
+// byID is the pairs of a CASE: each line's name, and a number of it.
+func byID(lines []*line, value func(*line) int64) []any {
+	pairs := make([]any, 0, 2*len(lines))
+	for _, l := range lines {
+		pairs = append(pairs, l.ID, value(l))
+	}
+	return pairs
+}
+
+func idsOf(lines []*line) []any {
+	ids := make([]any, len(lines))
+	for i, l := range lines {
+		ids[i] = l.ID
+	}
+	return ids
 }
 
 func moveSome(ctx context.Context, tx *sql.Tx, lines []*line) error {
 	n := len(lines)
-	var args, ids, balances []any
-	by := func(value func(*line) int64) (pairs []any) {
-		for _, l := range lines {
-			pairs = append(pairs, l.ID, value(l))
-		}
-		return pairs
-	}
-	for _, l := range lines {
-		ids = append(ids, l.ID)
-	}
-	balances = by(func(l *line) int64 { return l.moved })
-	args = append(args, balances...)
-	args = append(args, by(func(l *line) int64 { return l.Version - l.locked })...)
-	args = append(args, by(func(l *line) int64 { return l.debits })...)
-	args = append(args, ids...)
-	args = append(args, by(func(l *line) int64 { return l.locked })...)
-	args = append(args, balances...)
-	result, err := tx.ExecContext(ctx, spread(moveBalances, n, n, n, n, n, n), args...)
-	if err != nil {
-		return err
-	}
-	changed, err := result.RowsAffected()
+	balances := byID(lines, func(l *line) int64 { return l.moved })
+	return moveAll(ctx, tx, n, spread(moveBalances, n, n, n, n, n, n), slices.Concat(
+		balances,
+		byID(lines, func(l *line) int64 { return l.Version - l.locked }),
+		byID(lines, func(l *line) int64 { return l.debits }),
+		idsOf(lines),
+		byID(lines, func(l *line) int64 { return l.locked }),
+		balances,
+	))
+}
+
+func holdSome(ctx context.Context, tx *sql.Tx, lines []*line) error {
+	n := len(lines)
+	balances := byID(lines, func(l *line) int64 { return l.moved })
+	held := byID(lines, func(l *line) int64 { return l.heldBy })
+	return moveAll(ctx, tx, n, spread(moveHeld, n, n, n, n, n, n, n, n, n), slices.Concat(
+		balances,
+		byID(lines, func(l *line) int64 { return l.Version - l.locked }),
+		byID(lines, func(l *line) int64 { return l.debits }),
+		held,
+		idsOf(lines),
+		byID(lines, func(l *line) int64 { return l.locked }),
+		byID(lines, func(l *line) int64 { return l.Held - l.heldBy }),
+		balances,
+		held,
+	))
+}
+
+// moveAll runs a statement that must find all n rows as they were locked.
+func moveAll(ctx context.Context, tx *sql.Tx, n int, statement string, args []any) error {
+	changed, err := affect(ctx, tx, statement, args...)
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,9 @@ import (
 
 const (
 	accountColumns = `account_id, user_id, currency, balance, held, version, fence, created_at`
-	journalColumns = `journal_id, kind, from_user, to_user, amount, currency, memo, reference, client_id, actor, session_id, created_at`
+	journalColumns = `journal_id, kind, from_user, to_user, amount, currency, memo, reference, client_id, actor, session_id, created_at, original_id`
 	entryColumns   = `account_id, sequence, journal_id, kind, amount, currency, balance_after, counterparty, memo, created_at`
+	holdColumns    = `hold_id, account_id, from_user, to_user, amount, currency, state, captured, closed_by, created_at, expires_at, closed_at`
 	answerColumns  = `client_id, user_id, idem_key, journal_id, code, body`
 )
 
@@ -33,7 +34,7 @@ const (
 
 	insertAnswers = `INSERT INTO answers (client_id, user_id, idem_key, request_hash, journal_id, code, body, created_at)` +
 		` VALUES {(?, ?, ?, ?, ?, ?, ?, ?)|, }`
-	insertJournals = `INSERT INTO journals (` + journalColumns + `) VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)|, }`
+	insertJournals = `INSERT INTO journals (` + journalColumns + `) VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)|, }`
 	insertEntries  = `INSERT INTO entries (` + entryColumns + `) VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)|, }`
 
 	// moveBalances is conditional on the version as locked and on what is available, and its caller
@@ -43,6 +44,33 @@ const (
 		` fence = fence + CASE account_id {WHEN ? THEN ?| } END` +
 		` WHERE account_id IN ({?|, }) AND version = CASE account_id {WHEN ? THEN ?| } END` +
 		` AND (user_id = '' OR balance + CASE account_id {WHEN ? THEN ?| } END >= held)`
+
+	// moveHeld is the same where what is held changes as well, and is conditional on that too: a hold
+	// leaves the version as it is.
+	moveHeld = `UPDATE accounts SET balance = balance + CASE account_id {WHEN ? THEN ?| } END,` +
+		` version = version + CASE account_id {WHEN ? THEN ?| } END,` +
+		` fence = fence + CASE account_id {WHEN ? THEN ?| } END,` +
+		` held = held + CASE account_id {WHEN ? THEN ?| } END` +
+		` WHERE account_id IN ({?|, }) AND version = CASE account_id {WHEN ? THEN ?| } END` +
+		` AND held = CASE account_id {WHEN ? THEN ?| } END` +
+		` AND balance + CASE account_id {WHEN ? THEN ?| } END >= held + CASE account_id {WHEN ? THEN ?| } END`
+)
+
+// Holds are locked after their accounts, whose locks already keep two of their captures apart. Closing
+// one is conditional, and its caller counts the rows. The sum of a journal's reversals so far is the last
+// of them: its accounts are locked, so nobody adds to it.
+const (
+	insertHolds = `INSERT INTO holds (` + holdColumns + `) VALUES {(?, ?, ?, ?, ?, ?, 'open', 0, '', ?, ?, NULL)|, }`
+	lockHolds   = `SELECT ` + holdColumns + ` FROM holds WHERE hold_id IN ({?|, }) ORDER BY hold_id`
+	closeHolds  = `UPDATE holds SET state = CASE hold_id {WHEN ? THEN ?| } END, captured = CASE hold_id {WHEN ? THEN ?| } END,` +
+		` closed_by = CASE hold_id {WHEN ? THEN ?| } END, closed_at = CASE hold_id {WHEN ? THEN ?| } END` +
+		` WHERE hold_id IN ({?|, }) AND state = 'open'`
+	readHold = `SELECT ` + holdColumns + ` FROM holds WHERE hold_id = ?`
+	dueHolds = `SELECT ` + holdColumns + ` FROM holds WHERE state = 'open' AND expires_at <= ? ORDER BY expires_at LIMIT ?`
+
+	readOriginals = `SELECT ` + journalColumns + `, (SELECT COALESCE(MAX(total), 0) FROM reversals WHERE original_id = journal_id)` +
+		` FROM journals WHERE journal_id IN ({?|, })`
+	insertReversals = `INSERT INTO reversals (original_id, total, reversal_id) VALUES {(?, ?, ?)|, }`
 )
 
 const (

@@ -29,6 +29,8 @@ const (
 	codeInsufficient = "insufficient_funds"
 	codeUnknown      = "unknown_recipient"
 	codeRange        = "limit_exceeded"
+	codeClosed       = "hold_closed"
+	codeExceeds      = "reversal_exceeds_original"
 )
 
 // desk is where the ledger suite makes users, sign-ins and postings.
@@ -150,7 +152,7 @@ func (d *desk) again(p storage.Posting) storage.Posting {
 
 // hashOf identifies a request: who pays whom how much.
 func hashOf(j storage.Journal) [32]byte {
-	return sha256.Sum256(fmt.Append(nil, j.Kind, "|", j.From, "|", j.To, "|", j.Amount))
+	return sha256.Sum256(fmt.Append(nil, j.Kind, "|", j.From, "|", j.To, "|", j.Amount, "|", j.Original))
 }
 
 // success has a blank in it, which a store that keeps JSON as JSON would lose.
@@ -167,6 +169,10 @@ func refuse(err error) storage.Answer {
 		code = codeUnknown
 	case errors.Is(err, money.ErrRange):
 		code = codeRange
+	case errors.Is(err, storage.ErrClosed):
+		code = codeClosed
+	case errors.Is(err, storage.ErrExceeds):
+		code = codeExceeds
 	}
 	return storage.Answer{Code: code, Body: json.RawMessage(fmt.Sprintf(`{"code":  %q}`, code))}
 }
@@ -254,11 +260,23 @@ func proof(ctx context.Context, b storage.Books) error {
 	if err != nil {
 		return err
 	}
-	sum := int64(0)
+	sum, held := int64(0), map[storage.AccountID]int64{}
+	err = b.AllHolds(ctx, func(h storage.Hold) error {
+		if h.State == storage.HoldOpen {
+			held[h.Account] += h.Amount.Minor
+		}
+		return soundHold(h)
+	})
+	if err != nil {
+		return err
+	}
 	err = b.AllAccounts(ctx, func(a storage.Account) error {
 		sum += a.Balance
 		if c := chains[a.ID]; c.balance != a.Balance || c.entries != a.Version {
 			return fmt.Errorf("account %+v, but its entries say %+v", a, c)
+		}
+		if a.Held != held[a.ID] {
+			return fmt.Errorf("account %+v, but its holds say %d", a, held[a.ID])
 		}
 		if a.User != "" && a.Available() < 0 {
 			return fmt.Errorf("account %s is overdrawn: %d", a.ID, a.Available())
@@ -275,16 +293,29 @@ func proof(ctx context.Context, b storage.Books) error {
 	if err != nil {
 		return err
 	}
+	given, taken := map[storage.JournalID]int64{}, map[storage.JournalID]int64{}
 	err = b.AllJournals(ctx, func(j storage.Journal, entries []storage.Entry) error {
+		given[j.ID] = j.Amount.Minor
+		if j.Original != "" {
+			taken[j.Original] += j.Amount.Minor
+		}
 		journals[j.ID] = true
 		posted[j.ID] = j.CreatedAt.Before(from) // its answer may be trimmed
-		if len(entries) != 2 || entries[0].Amount+entries[1].Amount != 0 || max(entries[0].Amount, entries[1].Amount) != j.Amount.Minor {
+		if !j.Kind.Moves() && len(entries) == 0 {
+			return nil
+		}
+		if !j.Kind.Moves() || len(entries) != 2 || entries[0].Amount+entries[1].Amount != 0 || max(entries[0].Amount, entries[1].Amount) != j.Amount.Minor {
 			return fmt.Errorf("journal %+v has entries %+v", j, entries)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	for id, amount := range taken {
+		if amount > given[id] {
+			return fmt.Errorf("%d of the %d of journal %s were moved back, or taken out of it", amount, given[id], id)
+		}
 	}
 	err = b.AllAnswers(ctx, func(k storage.IdempotencyKey, a storage.Answer) error {
 		if (a.Journal == "") == (a.Code == "") || a.Journal != "" && (!journals[a.Journal] || answered[a.Journal]) {
@@ -301,4 +332,14 @@ func proof(ctx context.Context, b storage.Books) error {
 		}
 	}
 	return err
+}
+
+// soundHold says what is wrong with a hold by itself, if anything.
+func soundHold(h storage.Hold) error {
+	open := h.State == storage.HoldOpen
+	captured := h.State == storage.HoldCaptured
+	if open != (h.ClosedAt == nil) || open != (h.ClosedBy == "") || captured != (h.Captured > 0) || h.Captured > h.Amount.Minor {
+		return fmt.Errorf("hold %+v", h)
+	}
+	return nil
 }
