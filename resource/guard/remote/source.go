@@ -63,7 +63,7 @@ func (s *source) Follow(ctx context.Context, sink guard.Sink) error {
 	backoff := minBackoff
 	f := &following{source: s, sink: sink}
 	for {
-		f.heard = false
+		opened := s.now()
 		err := f.stream(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -72,7 +72,7 @@ func (s *source) Follow(ctx context.Context, sink guard.Sink) error {
 			return err
 		case errors.Is(err, errRenew):
 			continue
-		case f.heard && !errors.Is(err, errLate):
+		case s.now().Sub(opened) > maxBackoff: // it was a good one; one that ends at once is not asked for again at once
 			backoff = minBackoff
 		}
 		sink.Lost(err)
@@ -102,7 +102,6 @@ type following struct {
 	sink     guard.Sink
 	position string
 	ever     bool // whether anything was ever heard
-	heard    bool // on this stream
 }
 
 // stream opens a stream and reads it to its end, which is an error.
@@ -231,7 +230,7 @@ func (l *listening) hear(msg *message) error {
 		return errAhead
 	}
 	l.sink.Heard(at, guard.Place{})
-	l.ever, l.heard, l.way = true, true, "stream"
+	l.ever, l.way = true, "stream"
 	if msg.id != "" {
 		l.position = msg.id
 	}
