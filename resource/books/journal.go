@@ -49,14 +49,14 @@ func checkJournal(r *Report, j storage.Journal, entries []storage.Entry) {
 
 // called lists the entries that a journal calls for; known is false for a kind that there is none of.
 func called(j storage.Journal) (entries []storage.Entry, known bool) {
-	from, to := storage.WalletAccount(j.From, j.Amount.Currency), storage.WalletAccount(j.To, j.Amount.Currency)
 	switch j.Kind {
-	case storage.KindTransfer:
-	case storage.KindDeposit:
-		from = storage.WorldAccount(j.Amount.Currency)
+	case storage.KindTransfer, storage.KindDeposit, storage.KindWithdrawal, storage.KindReversal, storage.KindCapture:
+	case storage.KindHold, storage.KindVoid, storage.KindExpiry:
+		return nil, true
 	default:
 		return nil, false
 	}
+	from, to := accountOf(j.From, j.Amount.Currency), accountOf(j.To, j.Amount.Currency)
 	line := func(account storage.AccountID, amount int64, counterparty storage.UserID) storage.Entry {
 		return storage.Entry{
 			Account: account, Journal: j.ID, Kind: j.Kind, Amount: amount, Currency: j.Amount.Currency,
@@ -64,6 +64,14 @@ func called(j storage.Journal) (entries []storage.Entry, known bool) {
 		}
 	}
 	return []storage.Entry{line(from, -j.Amount.Minor, j.To), line(to, j.Amount.Minor, j.From)}, true
+}
+
+// accountOf is the account of a party to a journal: the world's where the party is nobody.
+func accountOf(user storage.UserID, currency money.Currency) storage.AccountID {
+	if user == "" {
+		return storage.WorldAccount(currency)
+	}
+	return storage.WalletAccount(user, currency)
 }
 
 func currencies(entries []storage.Entry) []money.Currency {
