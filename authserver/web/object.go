@@ -85,6 +85,9 @@ func decodeObject(body []byte, v any) error {
 	}
 	if err := json.Unmarshal(body, v); err != nil {
 		if mistyped, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			if strings.HasPrefix(mistyped.Value, "number ") { // with the number itself, which is a number of the wrong kind
+				return oauth.Wrap(oauth.InvalidRequest, mistyped.Field+": must be a whole number in range", err)
+			}
 			return oauth.Wrap(oauth.InvalidRequest, fmt.Sprintf("%s: must not be a JSON %s", mistyped.Field, mistyped.Value), err)
 		}
 		return oauth.Wrap(oauth.InvalidRequest, "a member of the body is not of the form that it must have", err)
