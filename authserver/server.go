@@ -102,7 +102,7 @@ type Parser interface {
 
 // The paths of the endpoints, below the issuer.
 const (
-	pathToken  = "/oauth2/token" //nolint:gosec // G101: a path, not a credential.
+	pathToken  = "/oauth2/token"
 	pathKeys   = "/.well-known/jwks.json"
 	pathServer = "/.well-known/oauth-authorization-server"
 	pathOpenID = "/.well-known/openid-configuration"
@@ -112,7 +112,7 @@ const (
 	pathIntrospect = "/oauth2/introspect"
 	pathUserInfo   = "/oauth2/userinfo"
 	pathSessions   = "/v1/sessions"
-	pathPassword   = "/v1/password" //nolint:gosec // G101: a path, not a credential.
+	pathPassword   = "/v1/password"
 	pathAdmin      = "/admin/v1"
 )
 
