@@ -1,5 +1,5 @@
-// Package storagetest holds one suite for each durable contract of package storage: a named case for
-// every promise that stands in its comments. Every driver runs all of them on a real engine.
+// Package storagetest holds one suite for each durable contract of package storage, and one for its
+// brakes: a named case for every promise that stands in their comments. Every driver runs all of them on a real engine.
 //
 // The suites are called from the external tests of the drivers. They take a function that opens an
 // empty store, and call it once for each case, so that cases share nothing and run in parallel. Time
