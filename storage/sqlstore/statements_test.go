@@ -47,7 +47,8 @@ func prepare(ctx context.Context, db *sql.DB, statement string) error {
 	if err != nil {
 		return err
 	}
-	return prepared.Close()
+	defer prepared.Close()
+	return nil
 }
 
 // variants is a statement, and for a SELECT also what it is when it locks.
