@@ -200,8 +200,12 @@ func (u *user) replace(h *held) {
 }
 
 func (d *device) check(ctx context.Context, h *held) outcome {
-	a := act{kind: local, user: d.user.n, session: h.session, process: 2 + d.chance.IntN(2)}
-	d.user.crowd.ask(ctx, &a, http.MethodGet, "/v1/wallet", http.Header{"Authorization": {"Bearer " + h.access}}, "")
+	a := act{kind: local, user: d.user.n, session: h.session, process: d.chance.IntN(len(roles))}
+	path := "/v1/wallet"
+	if roles[a.process] == "auth" {
+		path = "/v1/sessions"
+	}
+	d.user.crowd.ask(ctx, &a, http.MethodGet, path, http.Header{"Authorization": {"Bearer " + h.access}}, "")
 	d.user.crowd.field.history.record(a)
 	return a.outcome
 }
@@ -281,7 +285,7 @@ func (c *crowd) token(ctx context.Context, a *act, form url.Values) answer {
 	return r
 }
 
-// ask asks a wallet.
+// ask asks for something that a token is needed for.
 func (c *crowd) ask(ctx context.Context, a *act, method, path string, header http.Header, body string) (status int) {
 	r, status, retry := c.send(ctx, a, method, path, header, body)
 	switch {
