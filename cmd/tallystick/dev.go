@@ -23,8 +23,8 @@ import (
 )
 
 type devOptions struct {
-	addr, dataDir string
-	fresh         bool
+	addr, dataDir, redisAddr string
+	fresh                    bool
 }
 
 func devCommand() *cobra.Command {
@@ -49,6 +49,7 @@ survives a restart. It listens on loopback addresses only.`,
 		},
 	}
 	c.Flags().StringVar(&o.addr, "addr", "127.0.0.1:8080", "loopback address to listen on, `HOST:PORT`")
+	c.Flags().StringVar(&o.redisAddr, "redis-addr", "127.0.0.1:0", "loopback address of the embedded Redis-protocol server, `HOST:PORT`")
 	c.Flags().StringVar(&o.dataDir, "data-dir", ".tallystick", "`folder` that keeps the state")
 	c.Flags().BoolVar(&o.fresh, "fresh", false, "forget the state and start over")
 	return c
@@ -78,7 +79,7 @@ func runDev(ctx context.Context, out, errs io.Writer, o devOptions) error {
 	defer store.Close()
 	redisstore.CaptureLog(log.Logger)
 	registry := prometheus.NewRegistry()
-	redis, stop, err := openDevRedis(ctx, cfg, log.Logger, registry)
+	redis, stop, err := openDevRedis(ctx, cfg, o.redisAddr, log.Logger, registry)
 	if err != nil {
 		return err
 	}
@@ -119,8 +120,8 @@ func openDevStore(ctx context.Context, folder *devstack.Folder) (*sqlstore.DB, e
 }
 
 // openDevRedis starts the embedded server and a store on it.
-func openDevRedis(ctx context.Context, cfg configs.Config, log *slog.Logger, registry prometheus.Registerer) (*redisstore.Store, func(), error) {
-	server, err := embedded.Start(embedded.Config{})
+func openDevRedis(ctx context.Context, cfg configs.Config, addr string, log *slog.Logger, registry prometheus.Registerer) (*redisstore.Store, func(), error) {
+	server, err := embedded.Start(embedded.Config{Addr: addr})
 	if err != nil {
 		return nil, nil, err
 	}

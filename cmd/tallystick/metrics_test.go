@@ -47,7 +47,7 @@ func devProcess(t *testing.T) *process {
 	t.Cleanup(func() { store.Close() })
 	registry := prometheus.NewRegistry()
 	log := slog.New(slog.DiscardHandler)
-	redis, stop, err := openDevRedis(t.Context(), cfg, log, registry)
+	redis, stop, err := openDevRedis(t.Context(), cfg, "127.0.0.1:0", log, registry)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ To run it on MySQL and Redis:              tallystick serve --config FILE`,
 	}
 	c.AddCommand(
 		devCommand(), serveCommand(), migrateCommand(), keysCommand(), clientCommand(), productCommand(),
-		userCommand(), ledgerCommand(), configCommand(), versionCommand(),
+		userCommand(), ledgerCommand(), configCommand(), benchCommand(), versionCommand(),
 	)
 	return c
 }

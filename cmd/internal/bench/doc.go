@@ -1,0 +1,24 @@
+// Package bench measures an instance from outside: how long after the answer to a sign-in the session that
+// it superseded is let in anywhere.
+//
+// It promises that what it reports is what guards in processes of their own did: each looks at the old
+// token again and again, from before the sign-in until it refuses it, and says when that was. It promises to end by
+// the number of kick-outs or the time it was given, whichever comes first, and to wait for nothing without a
+// bound.
+//
+// It refuses to find the instance, its users and its clients, and to start processes in any way but the
+// one it is handed: that is for the verb "tallystick bench", which calls it.
+//
+// # Design notes
+//
+// Times of two processes are compared on the clock of the machine, which both read, so all guards run
+// where the bench runs. A clock that is set during the run spoils a sample; slewing does not matter at
+// this scale. What is measured ends with the first refusal, found by a look every [look]; it is not corrected
+// for that.
+//
+// A refusal before the answer has arrived counts as 0: the sign-in's own process and the stream are often
+// faster than the answer.
+//
+// The strict check is asked by one guard in turn, right after the answer, while all others are looking:
+// asked by all at once it would measure the load that it makes.
+package bench
