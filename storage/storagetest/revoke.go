@@ -10,17 +10,18 @@ import (
 
 func revokeCases() cases {
 	return cases{
-		"the only family out ends the session":                       revokeOnly,
-		"a used token signs its family out as well":                  revokeUsed,
-		"others stay in a shared session, and the last one out":      revokeShared,
-		"no token of a family that has left is taken for theft":      revokeNoTheft,
-		"another client's and unknown tokens change nothing":         revokeForeign,
-		"revoking again, or what has ended, is nothing":              revokeAgain,
-		"a member past its time does not keep the session":           revokePastMember,
-		"members are those with an unused token that is in time":     membersCount,
-		"the audit record names user and session":                    revokeAudit,
-		"of racing departures one is the last":                       revokeRace,
-		"a departure that races with a refresh takes the family out": revokeRaceRotate,
+		"the only family out ends the session":                        revokeOnly,
+		"a used token signs its family out as well":                   revokeUsed,
+		"others stay in a shared session, and the last one out":       revokeShared,
+		"no token of a family that has left is taken for theft":       revokeNoTheft,
+		"another client's and unknown tokens change nothing":          revokeForeign,
+		"revoking again, or what has ended, is nothing":               revokeAgain,
+		"a member past its time does not keep the session":            revokePastMember,
+		"members are those with an unused token that is in time":      membersCount,
+		"families are all that there have been, each with its client": familiesAll,
+		"the audit record names user and session":                     revokeAudit,
+		"of racing departures one is the last":                        revokeRace,
+		"a departure that races with a refresh takes the family out":  revokeRaceRotate,
 	}
 }
 
