@@ -185,7 +185,7 @@ func (p *process) addWallet() (err error) {
 			return fmt.Errorf("wallet.currencies: %w", err)
 		}
 	}
-	if p.ledger, err = sqlstore.NewGroup(p.store, p.registry); err != nil {
+	if p.ledger, err = sqlstore.NewGroup(p.store, sqlstore.GroupConfig{Log: p.log, Metrics: p.registry}); err != nil {
 		return err
 	}
 	p.resource, err = resource.New(resource.Config{

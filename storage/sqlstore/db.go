@@ -145,6 +145,7 @@ func (db *DB) fault(what string, err error) error {
 		return fmt.Errorf("%s: %w", what, errors.Join(storage.ErrExists, err))
 	case FaultRetry, FaultUnavailable:
 		return fmt.Errorf("%s: %w", what, errors.Join(storage.ErrUnavailable, err))
+	case FaultOther:
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -18,7 +18,7 @@ const maxAnswerBody = 8 << 10
 //
 // It runs in this order, which is the order of locks: bearers, accounts; then everything is decided
 // in memory, one posting after the other against the balances that those before it leave; then it is
-// written. A posting that fails fails alone: its error stands on its item.
+// written. A posting fails alone: its error stands on its item.
 type batch struct {
 	d     Dialect
 	items []*item
@@ -156,7 +156,7 @@ func (it *item) missing(users map[storage.UserID]bool) bool {
 // decide settles one posting against the accounts as those before it leave them. An answer that cannot
 // be recorded is a fault of the caller, found before anything has moved.
 func (b *batch) decide(it *item) {
-	err := error(storage.ErrNotFound)
+	err := storage.ErrNotFound
 	if !it.missing(b.users) {
 		err = b.allows(&it.Posting)
 	}
@@ -212,6 +212,7 @@ func (b *batch) allows(p *storage.Posting) error {
 		if err := b.reverses(p); err != nil {
 			return err
 		}
+	case storage.KindTransfer, storage.KindDeposit, storage.KindWithdrawal:
 	}
 	return cmp.Or(from.affords(p.Journal.Amount.Minor), b.sheet.fits(p))
 }
@@ -229,6 +230,7 @@ func (b *batch) move(p *storage.Posting) []storage.Entry {
 		b.closeHold(p)
 	case storage.KindReversal:
 		b.reverse(p)
+	case storage.KindTransfer, storage.KindDeposit, storage.KindWithdrawal:
 	}
 	return b.sheet.move(p)
 }

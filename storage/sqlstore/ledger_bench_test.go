@@ -240,7 +240,7 @@ func (f *floor) together(ctx context.Context, c *contender, n int) error {
 	for i := range c.clients {
 		wg.Go(func() {
 			for errs[i] == nil && next.Add(1) <= int64(n) {
-				from := 1 + rand.IntN(len(f.wallets)-1) //nolint:gosec // G404: which account pays is no secret.
+				from := 1 + rand.IntN(len(f.wallets)-1)
 				to := 0
 				if !c.hot {
 					to = (from + 1 + rand.IntN(len(f.wallets)-1)) % len(f.wallets)
@@ -277,7 +277,7 @@ func (f *floor) plainly(ctx context.Context, p storage.Posting) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // committed, or in vain.
+	defer tx.Rollback()
 	var count, expires, idle int64
 	var ended sql.NullInt64
 	err = tx.QueryRowContext(ctx, "SELECT (SELECT COUNT(*) FROM users WHERE user_id = ?), expires_at, idle_at, ended_at FROM sessions WHERE session_id = ?"+share,
@@ -285,26 +285,32 @@ func (f *floor) plainly(ctx context.Context, p storage.Posting) error {
 	if err != nil {
 		return err
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT account_id, balance, version FROM accounts WHERE account_id IN (?, ?) ORDER BY account_id"+update, string(p.From), string(p.To))
+	balance, version, err := plainReads(ctx, tx, &p, update)
 	if err != nil {
-		return err
-	}
-	balance, version := map[string]int64{}, map[string]int64{}
-	for rows.Next() {
-		var id string
-		var b, v int64
-		if err := rows.Scan(&id, &b, &v); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		balance[id], version[id] = b, v
-	}
-	if err := rows.Close(); err != nil {
 		return err
 	}
 	if err := plainWrites(ctx, tx, &p, balance, version); err != nil {
 		return err
 	}
 	return tx.Commit()
+}
+
+func plainReads(ctx context.Context, tx *sql.Tx, p *storage.Posting, lock string) (balance, version map[string]int64, err error) {
+	rows, err := tx.QueryContext(ctx, "SELECT account_id, balance, version FROM accounts WHERE account_id IN (?, ?) ORDER BY account_id"+lock, string(p.From), string(p.To))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer rows.Close()
+	balance, version = map[string]int64{}, map[string]int64{}
+	for rows.Next() {
+		var id string
+		var b, v int64
+		if err := rows.Scan(&id, &b, &v); err != nil {
+			return nil, nil, err
+		}
+		balance[id], version[id] = b, v
+	}
+	return balance, version, rows.Err()
 }
 
 func plainWrites(ctx context.Context, tx *sql.Tx, p *storage.Posting, balance, version map[string]int64) error {

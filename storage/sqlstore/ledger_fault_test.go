@@ -52,7 +52,7 @@ func (c *cutConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, e
 	if c.s.cut() {
 		return nil, context.DeadlineExceeded // ErrBadConn would only make the pool dial again
 	}
-	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, o) //nolint:errcheck // both drivers have it.
+	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, o)
 	return &cutTx{tx, c.s}, err
 }
 
@@ -60,14 +60,14 @@ func (c *cutConn) ExecContext(ctx context.Context, q string, args []driver.Named
 	if c.s.cut() {
 		return nil, driver.ErrBadConn
 	}
-	return c.Conn.(driver.ExecerContext).ExecContext(ctx, q, args) //nolint:errcheck // both drivers have it.
+	return c.Conn.(driver.ExecerContext).ExecContext(ctx, q, args)
 }
 
 func (c *cutConn) QueryContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Rows, error) {
 	if c.s.cut() {
 		return nil, driver.ErrBadConn
 	}
-	return c.Conn.(driver.QueryerContext).QueryContext(ctx, q, args) //nolint:errcheck // both drivers have it.
+	return c.Conn.(driver.QueryerContext).QueryContext(ctx, q, args)
 }
 
 type cutTx struct {
@@ -82,7 +82,7 @@ func (t *cutTx) Commit() error {
 	if t.s.late.Load() {
 		return errors.Join(t.Tx.Commit(), driver.ErrBadConn)
 	}
-	return errors.Join(t.Tx.Rollback(), driver.ErrBadConn)
+	return errors.Join(t.Rollback(), driver.ErrBadConn)
 }
 
 // cutStore opens an engine through scissors.
@@ -260,7 +260,7 @@ func TestPostWaitsForNoProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback() //nolint:errcheck // it only locks.
+	defer tx.Rollback()
 	var id string
 	if err := tx.QueryRowContext(t.Context(), "SELECT user_id FROM users WHERE user_id = ? FOR UPDATE", c.user).Scan(&id); err != nil {
 		t.Fatal(err)

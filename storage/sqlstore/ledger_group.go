@@ -48,10 +48,12 @@ type Group struct {
 	storage.Ledger // reads
 
 	db      *DB
+	cfg     GroupConfig
 	metrics *groupMetrics
 	queue   chan *member
-	// committer is the one under way, if any.
-	committer sync.WaitGroup
+	// background is the committer and the expiry, once started; cancel ends the latter.
+	background sync.WaitGroup
+	cancel     context.CancelFunc
 
 	// mu is held for reading while a posting is put into the queue, so that Stop can close it.
 	mu      sync.RWMutex
@@ -80,16 +82,15 @@ type outcome struct {
 	err    error
 }
 
-// NewGroup builds a group on a store, which outlives it. Until Start it posts one by one. Metrics are
-// registered on reg, which may be nil.
-func NewGroup(db *DB, reg prometheus.Registerer) (*Group, error) {
-	g := &Group{Ledger: db, db: db, queue: make(chan *member, groupQueue)}
+// NewGroup builds a group on a store, which outlives it. Until Start it posts one by one.
+func NewGroup(db *DB, c GroupConfig) (*Group, error) {
+	g := &Group{Ledger: db, db: db, cfg: c.withDefaults(), queue: make(chan *member, groupQueue)}
 	var err error
-	g.metrics, err = newGroupMetrics(reg, func() float64 { return float64(len(g.queue)) })
+	g.metrics, err = newGroupMetrics(c.Metrics, func() float64 { return float64(len(g.queue)) })
 	return g, err
 }
 
-// Start begins to post in groups.
+// Start begins to post in groups, and to let go of holds whose time is past.
 func (g *Group) Start() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -97,7 +98,10 @@ func (g *Group) Start() {
 		return
 	}
 	g.running = true
-	g.committer.Go(g.commit)
+	g.background.Go(g.commit)
+	ctx, cancel := context.WithCancel(context.Background())
+	g.cancel = cancel
+	g.background.Go(func() { g.expire(ctx) })
 }
 
 // Stop finishes what is waiting and returns when nothing runs any more. Postings that come later go
@@ -107,9 +111,12 @@ func (g *Group) Stop() {
 	if !g.stopped {
 		g.stopped = true
 		close(g.queue)
+		if g.cancel != nil {
+			g.cancel()
+		}
 	}
 	g.mu.Unlock()
-	g.committer.Wait()
+	g.background.Wait()
 }
 
 // Post implements [storage.Ledger].

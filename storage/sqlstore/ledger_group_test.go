@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,7 +39,7 @@ func startGroup(t testing.TB, db *sqlstore.DB) *sqlstore.Group {
 
 func newGroup(t testing.TB, db *sqlstore.DB) *sqlstore.Group {
 	t.Helper()
-	g, err := sqlstore.NewGroup(db, nil)
+	g, err := sqlstore.NewGroup(db, sqlstore.GroupConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +217,7 @@ func TestGroupTurnsAwayWhatItCannotHold(t *testing.T) {
 	db := engine.Open(t)
 	c := newTill(t, db)
 	reg := prometheus.NewRegistry()
-	group, err := sqlstore.NewGroup(db, reg)
+	group, err := sqlstore.NewGroup(db, sqlstore.GroupConfig{Metrics: reg})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +273,7 @@ func TestGroupTurnsAwayWhatItCannotHold(t *testing.T) {
 	if turnedAway != 1 {
 		t.Errorf("%v turned away, want 1 (%v)", turnedAway, families)
 	}
-	if _, err := sqlstore.NewGroup(db, reg); err == nil {
+	if _, err := sqlstore.NewGroup(db, sqlstore.GroupConfig{Metrics: reg}); err == nil {
 		t.Error("metrics are registered twice")
 	}
 }
@@ -314,4 +315,46 @@ func TestGroupSiftsReplays(t *testing.T) {
 			t.Errorf("%d entries, want %d", got, 2*half)
 		}
 	})
+}
+
+// A hold whose time is past is let go of by whoever keeps the ledger, without being asked.
+func TestGroupExpiresHolds(t *testing.T) {
+	t.Parallel()
+	engine.Each(t, func(t *testing.T, e engine.Engine) {
+		db := e.Open(t)
+		c := newTill(t, db)
+		hold := c.hold("hold", 7)
+		for _, p := range []storage.Posting{c.deposit("deposit", 10), hold} {
+			if posted, err := db.Post(t.Context(), p); err != nil || posted.Answer.Code != "" {
+				t.Fatalf("%+v, %v", posted, err)
+			}
+		}
+		// The second look begins when the first is over.
+		looks := make(chan struct{}, 1)
+		looked := 0
+		group, err := sqlstore.NewGroup(db, sqlstore.GroupConfig{Expiry: time.Millisecond, Now: func() time.Time {
+			if looked++; looked == 2 {
+				close(looks)
+			}
+			return hold.HoldUntil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		group.Start()
+		defer group.Stop()
+		<-looks
+		if h, err := db.Hold(t.Context(), hold.Journal.ID); err != nil || h.State != storage.HoldExpired {
+			t.Errorf("%+v, %v", h, err)
+		}
+	})
+}
+
+// hold reserves an amount of the user's.
+func (c till) hold(key string, amount int64) storage.Posting {
+	p := c.deposit(key, amount)
+	p.Journal.Kind, p.Journal.From, p.Journal.To = storage.KindHold, c.user, ""
+	p.From, p.To = p.To, p.From
+	p.HoldUntil = c.now.Add(time.Minute)
+	return p
 }

@@ -35,6 +35,7 @@ func (b *batch) lockOrigins(ctx context.Context, tx *sql.Tx) error {
 			holds[it.Journal.Original] = true
 		case storage.KindReversal:
 			journals[it.Journal.Original] = true
+		case storage.KindTransfer, storage.KindDeposit, storage.KindWithdrawal, storage.KindHold:
 		}
 	}
 	if len(holds) > 0 {
@@ -136,7 +137,7 @@ func (b *batch) reverse(p *storage.Posting) {
 
 // recordOrigins writes what became of holds and originals.
 func (b *batch) recordOrigins(ctx context.Context, tx *sql.Tx) error {
-	var args []any
+	args := make([]any, 0, 8*len(b.opened))
 	for _, h := range b.opened {
 		args = append(args, h.ID, h.Account, h.From, h.To, h.Amount.Minor, h.Amount.Currency, micros(h.CreatedAt), micros(h.ExpiresAt))
 	}

@@ -79,7 +79,7 @@ func (b *batch) checkSessions(ctx context.Context, tx *sql.Tx, by *bearers, clie
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells.
+	defer rows.Close()
 	for rows.Next() {
 		var (
 			s             storage.Session
@@ -154,7 +154,7 @@ func (b *batch) lockClients(ctx context.Context, tx *sql.Tx, by *bearers, tokens
 	if err != nil {
 		return 0, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells.
+	defer rows.Close()
 	for rows.Next() {
 		var (
 			id storage.ClientID

@@ -20,6 +20,7 @@ type groupMetrics struct {
 	took  prometheus.Histogram
 	falls *prometheus.CounterVec
 	full  prometheus.Counter
+	late  prometheus.Counter
 }
 
 func newGroupMetrics(reg prometheus.Registerer, waiting func() float64) (*groupMetrics, error) {
@@ -42,6 +43,10 @@ func newGroupMetrics(reg prometheus.Registerer, waiting func() float64) (*groupM
 			Name: "tallystick_ledger_queue_full_total",
 			Help: "Postings turned away because the queue for groups was full.",
 		}),
+		late: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tallystick_ledger_holds_expired_total",
+			Help: "Holds that were let go of because their time was past.",
+		}),
 	}
 	for _, way := range []string{fallSingly, fallSift, fallResolve, fallGone} {
 		m.falls.WithLabelValues(way)
@@ -53,7 +58,7 @@ func newGroupMetrics(reg prometheus.Registerer, waiting func() float64) (*groupM
 		Name: "tallystick_ledger_queue_length",
 		Help: "Postings that wait for a group.",
 	}, waiting)
-	for _, c := range []prometheus.Collector{m.size, m.took, m.falls, m.full, queue} {
+	for _, c := range []prometheus.Collector{m.size, m.took, m.falls, m.full, m.late, queue} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of the ledger: %w", err)
 		}

@@ -230,7 +230,7 @@ func outermost(f *ast.File) []ast.Expr {
 				return false
 			}
 		case *ast.BasicLit, *ast.Ident:
-			all = append(all, n.(ast.Expr)) //nolint:errcheck,forcetypeassert // both are expressions.
+			all = append(all, n.(ast.Expr)) //nolint:forcetypeassert // both are expressions.
 		}
 		return true
 	})
