@@ -49,6 +49,12 @@ func (s *sessions) failWith(err error) {
 	s.fail = err
 }
 
+func (s *sessions) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.batches)
+}
+
 func newBook(t *testing.T, s presence.Sessions, most int) *presence.Book {
 	t.Helper()
 	b, err := presence.New(presence.Config{Sessions: s, Every: 10 * time.Second, MaxSessions: most, Metrics: prometheus.NewRegistry()})
@@ -95,18 +101,18 @@ func TestItWritesEverySoOftenAndWhenItStops(t *testing.T) {
 		b.Note("a", begin)
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
-		if len(s.batches) != 0 {
+		if s.count() != 0 {
 			t.Error("it writes too early")
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if len(s.batches) != 1 {
-			t.Errorf("%d batches", len(s.batches))
+		if s.count() != 1 {
+			t.Errorf("%d batches", s.count())
 		}
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if len(s.batches) != 1 {
-			t.Errorf("%d batches, with nothing to write", len(s.batches))
+		if s.count() != 1 {
+			t.Errorf("%d batches, with nothing to write", s.count())
 		}
 		b.Note("b", begin)
 		b.Stop()
