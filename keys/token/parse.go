@@ -200,7 +200,7 @@ func (p *Parser) key(raw, typ string) (keys.Verifier, error) {
 // onlyExpired says whether expiry is all that an error of golang-jwt complains about. Everything in
 // the tree of the error has to be known, so that a new complaint is never taken for expiry.
 func onlyExpired(err error) bool {
-	if tree, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // it is the tree itself that is walked here.
+	if tree, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range tree.Unwrap() {
 			if !onlyExpired(one) && one != jwt.ErrTokenInvalidClaims { //nolint:errorlint // a leaf.
 				return false
