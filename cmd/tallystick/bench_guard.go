@@ -40,7 +40,7 @@ func benchGuardCommand() *cobra.Command {
 		Use:     "guard",
 		Short:   "Be a guard of a bench",
 		Long:    "Be a guard of a bench, which starts this command itself and speaks to it over its standard input and output.",
-		Example: "  tallystick bench kickout",
+		Example: "  tallystick bench kickout    # starts tallystick bench guard",
 		Hidden:  true,
 		Args:    cli.Args(),
 		RunE: func(c *cobra.Command, _ []string) error {
