@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -173,8 +174,29 @@ func root(t *testing.T) string {
 	return dir
 }
 
+// look opens every folder of the module. The go command gives a result from its cache if all that the
+// test itself looked at is as it was, and what go list reads is none of that.
+func look(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir(root(t), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // gone since it was listed
+		case err != nil:
+			return err
+		case d.IsDir() && path != root(t) && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func list(t *testing.T) []pkg {
 	t.Helper()
+	look(t)
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,GoFiles,Imports", "./...")
 	cmd.Dir = root(t)
 	cmd.Stderr = os.Stderr

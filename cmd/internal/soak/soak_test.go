@@ -28,6 +28,7 @@ const (
 	shown = 20
 )
 
+// TestSoak is not parallel: it wants the machine for itself.
 func TestSoak(t *testing.T) {
 	seed := *soakSeed
 	if seed == 0 {
@@ -179,6 +180,7 @@ func report(t *testing.T, acts []act, windows []window) {
 	for _, k := range slices.Sorted(maps.Keys(count)) {
 		t.Logf("%s: %v", k, count[k])
 	}
+	t.Logf("the longest that a fault was felt after its end: %s", felt(acts, windows).Round(time.Millisecond))
 	for _, k := range []kind{signIn, refresh, strict, local} {
 		if count[k][accepted] == 0 {
 			t.Errorf("no %s ever succeeded", k)
@@ -187,4 +189,21 @@ func report(t *testing.T, acts []act, windows []window) {
 	if count[strict][ended] == 0 || count[local][ended] == 0 {
 		t.Error("no session was ever refused")
 	}
+}
+
+// felt is the longest time after a fault at which something was sent that could not be answered for it.
+func felt(acts []act, windows []window) (longest time.Duration) {
+	for _, a := range acts {
+		if a.outcome != busy && a.outcome != lost {
+			continue
+		}
+		since := grace
+		for _, w := range windows {
+			if w.excuses(a) {
+				since = min(since, max(0, a.began-w.to))
+			}
+		}
+		longest = max(longest, since)
+	}
+	return longest
 }
