@@ -9,7 +9,7 @@
 // It refuses to guess who is meant: methods that change take the user's identifier, which
 // [Users.ByName] gives for a name.
 //
-// The command line calls it, and the administration endpoints will. It speaks no HTTP.
+// The command line calls it, and package adminapi, which is its HTTP. It speaks none itself.
 //
 // # Import
 //
