@@ -18,7 +18,8 @@
 // answering, to be seen at once.
 //
 // Its callers: the wallet's routes, the account pages of the authorization server, and services of
-// the company's own, as in the example. RFC 6750 §3 (challenges and errors), RFC 9068 §4 (what is
+// the company's own, as in the example; those that have nothing but HTTP access to the issuer get theirs
+// from package remote. RFC 6750 §3 (challenges and errors), RFC 9068 §4 (what is
 // verified, by package token), RFC 6749 §3.3 (scope).
 //
 // # A check
@@ -47,6 +48,15 @@
 // [Config.Hurry], the Redis stream, shortens the wait and is believed no further: whether it is
 // flushed, trimmed, cut off or never was makes no difference to what the guard may trust. There is no
 // gap to detect in it, because nothing depends on there being none.
+//
+// Where a guard hears and whom it asks are two small interfaces: a [Source] tells it ends and up to when
+// they are complete, an [Authority] answers for one token now. The feed and the sessions in SQL are
+// adapted to them, package remote has others. What a guard takes in it hands on to its [Relay], so that
+// a process reads the feed once, for itself and for those who watch through it.
+//
+// A strict check asks each time. Its answer is good however late it comes, so it may take
+// [Config.StrictTimeout], 5 s, within what the request has left: on a machine that is loaded a late yes is better than a 503.
+// That of a blind guard is worth nothing when it is older than Blind. The two do not share their places.
 //
 // A feed whose numbers went back (a restored database, a replica that took over) is read again from
 // the beginning.

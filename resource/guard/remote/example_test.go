@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,7 +30,7 @@ func Example() {
 	g, err := remote.New(remote.Config{
 		Issuer:       "https://accounts.example",
 		ClientID:     "parcels",
-		ClientSecret: secret.New(string(content)),
+		ClientSecret: secret.New(strings.TrimSpace(string(content))),
 		Audience:     []string{"https://parcels.example"},
 		Log:          slog.Default(),
 	})
