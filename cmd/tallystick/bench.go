@@ -255,7 +255,7 @@ func (o *kickoutOptions) plan(in instance) (bench.Plan, error) {
 
 func printKickout(w io.Writer, r *bench.Report) error {
 	fmt.Fprintf(w, "%d kick-outs in %.1f s. From the answer of the sign-in to the first refusal of the old token, in ms:\n\n", r.KickOuts, r.Seconds)
-	var rows [][]string
+	rows := make([][]string, 0, len(r.Feeds))
 	for _, f := range r.Feeds {
 		rows = append(rows, []string{
 			f.Name, fmt.Sprint(f.Guards), fmt.Sprint(f.Samples), fmt.Sprintf("%.2f", f.P50), fmt.Sprintf("%.2f", f.P99), fmt.Sprintf("%.2f", f.Max), fmt.Sprint(f.Late),

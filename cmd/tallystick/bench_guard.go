@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -92,8 +93,8 @@ func (s *guardSettings) open(ctx context.Context, log *slog.Logger) (*guard.Guar
 	}
 	closers := []func(){func() { _ = store.Close() }}
 	closeAll := func() {
-		for i := len(closers) - 1; i >= 0; i-- {
-			closers[i]()
+		for _, one := range slices.Backward(closers) {
+			one()
 		}
 	}
 	ring, err := openRing(ctx, cfg, store, log)

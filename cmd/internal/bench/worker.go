@@ -89,7 +89,7 @@ type worker struct {
 func (w *worker) tell(n note) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_ = w.out.Encode(n) // whoever started the worker has gone, and its input ends
+	_ = w.out.Encode(n) //nolint:errchkjson // whoever started the worker has gone, and its input ends
 }
 
 // watch looks until the token is refused.

@@ -2,53 +2,45 @@ package remote_test
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log"
-	"log/slog"
 	"net/http"
-	"os"
-	"os/signal"
-	"strings"
-	"syscall"
+	"net/http/httptest"
 	"time"
 
 	"github.com/tallystick/tallystick/keys/secret"
+	"github.com/tallystick/tallystick/keys/token"
 	"github.com/tallystick/tallystick/resource/guard"
 	"github.com/tallystick/tallystick/resource/guard/remote"
 )
 
-// A service of the company's own, as its main. Its client is made with
+// A service of the company's own guards its routes. In earnest, the issuer is https://accounts.example, and
+// the secret is read from a file; its client was made with
 //
-//	tallystick client create parcels --type confidential --grant client_credentials --scope sessions:watch --product shop …
-//
-// and its secret put into a file.
+//	tallystick client create parcels --type confidential --grant client_credentials --scope sessions:watch --product shop --terminal api
 func Example() {
-	content, err := os.ReadFile("/run/secrets/parcels")
-	if err != nil {
-		log.Fatal(err)
-	}
+	issuer := newExampleIssuer()
+	defer issuer.Close()
+
 	g, err := remote.New(remote.Config{
-		Issuer:       "https://accounts.example",
+		Issuer:       issuer.URL,
 		ClientID:     "parcels",
-		ClientSecret: secret.New(strings.TrimSpace(string(content))),
+		ClientSecret: secret.New("the secret that was shown when the client was created"),
 		Audience:     []string{"https://parcels.example"},
-		Log:          slog.Default(),
 	})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := g.Start(ctx); err != nil {
-		log.Fatal(err) // or go on blind, and start it again later
+	if err := g.Start(context.Background()); err != nil {
+		log.Print(err) // go on blind, and start it again later; or give up
 	}
 	defer g.Stop()
 
 	routes := http.NewServeMux()
 	list := func(w http.ResponseWriter, r *http.Request) {
 		p, _ := guard.From(r.Context())
-		slog.InfoContext(r.Context(), "parcels", "sub", p.User)
-		w.WriteHeader(http.StatusNoContent)
+		fmt.Fprintf(w, "parcels of %s", p.User)
 	}
 	routes.Handle("GET /v1/parcels", g.Handler(http.HandlerFunc(list), guard.Need{
 		Scopes: []string{"parcels:read"}, Holder: guard.UserToken,
@@ -59,9 +51,56 @@ func Example() {
 		Scopes: []string{"parcels:send"}, Holder: guard.UserToken, Strict: true,
 	}))
 
-	server := &http.Server{Addr: ":8443", Handler: routes, ReadHeaderTimeout: 10 * time.Second}
-	context.AfterFunc(ctx, func() { _ = server.Shutdown(context.WithoutCancel(ctx)) })
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		log.Print(err)
+	try := func(raw string) {
+		request := httptest.NewRequest(http.MethodGet, "/v1/parcels", nil)
+		request.Header.Set("Authorization", "Bearer "+raw)
+		answer := httptest.NewRecorder()
+		routes.ServeHTTP(answer, request)
+		fmt.Println(answer.Code, answer.Body)
 	}
+	try(issuer.token("session-on-toms-phone"))
+	try(issuer.token("session-on-toms-old-phone"))
+
+	// Output:
+	// 200 parcels of tom
+	// 401 {"error":"invalid_token","error_description":"signed in on another device","reason":"superseded","code":2,"superseded_by":{"terminal":"mobile","device_name":"Tom's new phone","at":"2026-11-20T08:00:00Z"}}
+}
+
+// exampleIssuer is as much of an issuer as the example needs.
+type exampleIssuer struct{ *httptest.Server }
+
+func newExampleIssuer() *exampleIssuer {
+	i := &exampleIssuer{}
+	routes := http.NewServeMux()
+	routes.HandleFunc("GET /.well-known/oauth-authorization-server", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"issuer":%q,"token_endpoint":"%[1]s/token","jwks_uri":"%[1]s/keys","introspection_endpoint":"%[1]s/introspect"}`, i.URL)
+	})
+	routes.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(signed.jwks) })
+	routes.HandleFunc("POST /token", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"access_token":"its own","token_type":"Bearer","expires_in":3600}`)
+	})
+	routes.HandleFunc("GET /v1/session-events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "event: begin\ndata: {\"v\":1,\"mode\":\"snapshot\",\"s\":0}\n\n")
+		fmt.Fprintf(w, "event: ended\ndata: {\"sid\":\"session-on-toms-old-phone\",\"reason\":\"superseded\",\"code\":2,"+
+			"\"superseded_by\":{\"terminal\":\"mobile\",\"device_name\":\"Tom's new phone\",\"at\":\"2026-11-20T08:00:00Z\"},"+
+			"\"ended_at\":%q,\"until\":%q}\n\n", time.Now().UTC().Format(time.RFC3339), time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+		fmt.Fprint(w, "event: heard\ndata: {\"s\":0,\"age\":0}\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	i.Server = httptest.NewServer(routes)
+	return i
+}
+
+func (i *exampleIssuer) token(session string) string {
+	now := time.Now()
+	raw, err := token.NewMinter(i.URL, signed.ring).Access(token.Access{
+		Subject: "tom", Audience: []string{"https://parcels.example"}, Client: "parcel-app", JTI: session, Scope: "parcels:read",
+		Session: session, Product: "shop", Terminal: "mobile", Version: 1, IssuedAt: now, Expires: now.Add(time.Minute),
+	}, "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	return raw
 }

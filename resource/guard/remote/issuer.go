@@ -118,7 +118,7 @@ func (i *issuer) secure(endpoint string) error {
 	if err != nil || u.Host == "" || u.User != nil {
 		return fmt.Errorf("metadata of %s: an endpoint is missing, or is no address: %.200q", i.url, endpoint)
 	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && strings.HasPrefix(i.url, "http://")) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !strings.HasPrefix(i.url, "http://")) {
 		return fmt.Errorf("metadata of %s: endpoint %.200q is not https", i.url, endpoint)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -78,10 +79,7 @@ func TestKeysThatAreNotTaken(t *testing.T) {
 	id := strings.Repeat("k", keyIDLength)
 	good := map[string]any{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": id, "x": strings.Repeat("A", 43)}
 	change := func(pairs ...string) string {
-		k := map[string]any{}
-		for name, v := range good {
-			k[name] = v
-		}
+		k := maps.Clone(good)
 		for i := 0; i < len(pairs); i += 2 {
 			k[pairs[i]] = pairs[i+1]
 		}

@@ -57,12 +57,12 @@ func (c *Config) validate() error {
 	u, err := url.Parse(c.Issuer)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || strings.ContainsAny(c.Issuer, "?#") || strings.HasSuffix(c.Issuer, "/"):
-		faults = append(faults, errors.New("Issuer must be the address of the authorization server, without a final slash"))
+		faults = append(faults, errors.New("the issuer must be the address of the authorization server, without a final slash"))
 	case u.Scheme == "https", u.Scheme == "http" && (c.Insecure || loopback(u.Hostname())):
 	case u.Scheme == "http":
-		faults = append(faults, errors.New("Issuer must be https, or Insecure set"))
+		faults = append(faults, errors.New("the issuer must be https, or Insecure set"))
 	default:
-		faults = append(faults, errors.New("Issuer must be https"))
+		faults = append(faults, errors.New("the issuer must be https"))
 	}
 	return errors.Join(faults...)
 }

@@ -518,7 +518,7 @@ func TestTokenIsRenewed(t *testing.T) {
 		}
 		return f
 	}
-	followed(t, refusedOnce, func(t *testing.T, f *fake, m *memory) {
+	followed(t, refusedOnce, func(t *testing.T, f *fake, _ *memory) {
 		time.Sleep(time.Second)
 		f.mu.Lock()
 		defer f.mu.Unlock()
