@@ -28,7 +28,7 @@ func TestSnapshotThenLive(t *testing.T) {
 		t.Errorf("begins with %s", begin.raw)
 	}
 	first, between := r.until("the end of the snapshot", of("heard"))
-	if got := sessions(between); !slices.Equal(got, []string{string(before)}) {
+	if got := slices.Compact(sessions(between)); !slices.Equal(got, []string{string(before)}) {
 		t.Errorf("snapshot has %v, want %s", got, before)
 	}
 	if first.Moment != begin.Moment {
@@ -49,12 +49,12 @@ func TestHeardIsSaidAfterWhatItVouchesFor(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
 	raw, _ := s.token(events.Scope, time.Hour)
+	sent := time.Now() // not after the moment of begin
 	r := s.watch(raw, "")
 	begin, _ := r.until("the beginning", of("begin"))
-	arrived := time.Now() // not before the moment of begin
 	for i := range 30 {
 		sid := s.kick(fmt.Sprint(i))
-		committed := time.Since(arrived).Milliseconds() + begin.Moment // not before the commit, give or take a millisecond
+		committed := time.Since(sent).Milliseconds() + begin.Moment // on the server's clock, not before the commit but for rounding
 		seen := false
 		r.until("a moment after the commit", func(m message) bool {
 			seen = seen || m.Session == string(sid)
@@ -133,6 +133,7 @@ func TestResume(t *testing.T) {
 	_, between := resumed.until("the moment of the request", of("heard"))
 	got := sessions(between)
 	slices.Sort(got)
+	got = slices.Compact(got) // one that is numbered while it is read is read twice
 	want := []string{string(two), string(three)}
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
@@ -200,7 +201,7 @@ func TestResumeOverARestart(t *testing.T) {
 		t.Errorf("begins with %s", begin.raw)
 	}
 	_, between := resumed.until("the moment of the request", of("heard"))
-	if got := sessions(between); !slices.Equal(got, []string{string(two)}) {
+	if got := slices.Compact(sessions(between)); !slices.Equal(got, []string{string(two)}) {
 		t.Errorf("resumed with %v, want %v", got, two)
 	}
 	resumed.until("a position", placed("2"))

@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log"
 	"net/http"
@@ -56,14 +57,25 @@ func Example() {
 		request.Header.Set("Authorization", "Bearer "+raw)
 		answer := httptest.NewRecorder()
 		routes.ServeHTTP(answer, request)
-		fmt.Println(answer.Code, answer.Body)
+		var refusal struct {
+			Reason string `json:"reason"`
+			Code   int    `json:"code"`
+			By     struct {
+				DeviceName string `json:"device_name"`
+			} `json:"superseded_by"`
+		}
+		if answer.Code == http.StatusOK {
+			fmt.Println(answer.Body)
+		} else if err := json.Unmarshal(answer.Body.Bytes(), &refusal); err == nil {
+			fmt.Println(answer.Code, refusal.Reason, refusal.Code, "by", refusal.By.DeviceName)
+		}
 	}
 	try(issuer.token("session-on-toms-phone"))
 	try(issuer.token("session-on-toms-old-phone"))
 
 	// Output:
-	// 200 parcels of tom
-	// 401 {"error":"invalid_token","error_description":"signed in on another device","reason":"superseded","code":2,"superseded_by":{"terminal":"mobile","device_name":"Tom's new phone","at":"2026-11-20T08:00:00Z"}}
+	// parcels of tom
+	// 401 superseded 2 by Tom's new phone
 }
 
 // exampleIssuer is as much of an issuer as the example needs.

@@ -123,6 +123,8 @@ func TestAnswersOfIntrospection(t *testing.T) {
 			if c.reason == storage.Superseded && (refusal.End.By == nil || refusal.End.By.DeviceName != "new" || refusal.End.By.At.IsZero()) {
 				t.Errorf("%+v", refusal.End)
 			}
+			o.mu.Lock()
+			defer o.mu.Unlock()
 			if len(o.forms) != 1 || o.forms[0].Get("token") == "" || o.forms[0].Get("token_type_hint") != "access_token" || o.users[0] != "par+cels:hu%3Ash" {
 				t.Errorf("asked %v as %v", o.forms, o.users)
 			}

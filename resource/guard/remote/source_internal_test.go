@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -149,6 +150,13 @@ func (m *memory) Lost(err error) {
 	m.lost = append(m.lost, err)
 }
 
+// losses are why nothing was heard, so far.
+func (m *memory) losses() []error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.lost)
+}
+
 // newest is how long ago the sink was last told to be complete.
 func (m *memory) newest() time.Duration {
 	m.mu.Lock()
@@ -232,8 +240,8 @@ func TestSteadyStreamIsTrustedAndRenewed(t *testing.T) {
 		if got := f.opened[0].header.Get("Last-Event-ID"); got != "" {
 			t.Errorf("the first stream began at %q", got)
 		}
-		if len(m.lost) != 0 {
-			t.Errorf("lost: %v", m.lost)
+		if len(m.losses()) != 0 {
+			t.Errorf("lost: %v", m.losses())
 		}
 	})
 }
@@ -279,8 +287,8 @@ func TestBurstOfOldMessagesDoesNotUnblind(t *testing.T) {
 		if old := m.newest(); old < time.Second {
 			t.Errorf("after the burst what is heard is %v old: a blind guard would believe that it sees", old)
 		}
-		if len(m.lost) != 1 || !errors.Is(m.lost[0], errLate) {
-			t.Errorf("lost: %v, want that messages arrive late", m.lost)
+		if len(m.losses()) != 1 || !errors.Is(m.losses()[0], errLate) {
+			t.Errorf("lost: %v, want that messages arrive late", m.losses())
 		}
 	})
 }
@@ -304,8 +312,8 @@ func TestSilenceEndsAStream(t *testing.T) {
 		if n := f.count(eventsPath); n != 2 {
 			t.Errorf("opened %d times after a silence", n)
 		}
-		if len(m.lost) != 1 || !strings.Contains(m.lost[0].Error(), "silent") {
-			t.Errorf("lost: %v", m.lost)
+		if len(m.losses()) != 1 || !strings.Contains(m.losses()[0].Error(), "silent") {
+			t.Errorf("lost: %v", m.losses())
 		}
 	})
 }
@@ -350,8 +358,8 @@ func TestClocksThatDriftAreNotBelieved(t *testing.T) {
 				t.Fatalf("what is heard is %v old", old)
 			}
 		}
-		if len(m.lost) != 0 {
-			t.Errorf("lost: %v", m.lost)
+		if len(m.losses()) != 0 {
+			t.Errorf("lost: %v", m.losses())
 		}
 	})
 }
@@ -373,8 +381,8 @@ func TestStreamThatVouchesForTheFutureIsDropped(t *testing.T) {
 		if old := m.newest(); old < 0 {
 			t.Errorf("what is heard is %v old", old)
 		}
-		if len(m.lost) != 1 || !errors.Is(m.lost[0], errAhead) || f.count(eventsPath) != 2 {
-			t.Errorf("lost: %v; opened %d", m.lost, f.count(eventsPath))
+		if len(m.losses()) != 1 || !errors.Is(m.losses()[0], errAhead) || f.count(eventsPath) != 2 {
+			t.Errorf("lost: %v; opened %d", m.losses(), f.count(eventsPath))
 		}
 	})
 }
@@ -398,6 +406,8 @@ func TestEndsAreTakenInAsTheyCome(t *testing.T) {
 		return f
 	}
 	followed(t, ending, func(t *testing.T, _ *fake, m *memory) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		if len(m.events) != 2 || m.events[0].Key != "a" || m.events[1].Key != "b" || fmt.Sprint(m.ways) != "[snapshot stream]" {
 			t.Fatalf("%v %v", m.events, m.ways)
 		}
@@ -435,8 +445,8 @@ func TestWhatCannotBeReadEndsTheStream(t *testing.T) {
 				return f
 			}
 			followed(t, breaking, func(t *testing.T, f *fake, m *memory) {
-				if len(m.lost) != 1 {
-					t.Fatalf("lost: %v", m.lost)
+				if len(m.losses()) != 1 {
+					t.Fatalf("lost: %v", m.losses())
 				}
 				time.Sleep(time.Minute)
 				if n := f.count(eventsPath); n < 20 || n > 80 {
@@ -500,8 +510,8 @@ func TestTokenIsRenewed(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.tokens < 4 || f.tokens > 10 || len(m.lost) != 0 {
-			t.Errorf("%d tokens in ten minutes; lost %v", f.tokens, m.lost)
+		if f.tokens < 4 || f.tokens > 10 || len(m.losses()) != 0 {
+			t.Errorf("%d tokens in ten minutes; lost %v", f.tokens, m.losses())
 		}
 	})
 	refusedOnce := func() *fake {
