@@ -21,4 +21,17 @@
 //
 // The strict check is asked by one guard in turn, right after the answer, while all others are looking:
 // asked by all at once it would measure the load that it makes.
+//
+// # Measured
+//
+// tallystick bench kickout, 200 kick-outs, guards in four processes, on two cores under a load of six
+// from other work; milliseconds, worst of three runs. On SQL alone a guard hears with its next reading.
+//
+//	feed      p50     p99     max    strict checks let in
+//	http      0.0     2.5     57     0 of 200
+//	stream    0.2     8.5     28     0 of 200
+//	sql        55     118     118    (12 kick-outs; a reading every 100 ms)
+//
+// HTTP is the quicker one, since the process of the sign-in writes to its streams before it answers, and the
+// stream is one more hop away.
 package bench
