@@ -79,6 +79,25 @@
 // voided or let it expire is kept like all else in the books, insert-only and answered under a key. The
 // row of the hold is where it stands, as the row of an account is.
 //
+// # Measured
+//
+//	TALLYSTICK_BENCH_ROWS=10000000 go test ./storage/sqlstore -v -run '^$' -bench Dead -benchtime 8192x -timeout 60m
+//
+// Ten million dead sessions, each with a refresh token (3 GB each, MariaDB 10.11 with a buffer pool of 128 MB,
+// flush at each commit), 4 clients, in turns with an empty database and with trimming that makes no
+// pause; 2 cores that others were using as well (load 6 to 13), which the 99th percentiles are mostly made of:
+//
+//	                 sign-in p50   p99   refresh p50   p99   bare statements of a refresh p50   p99
+//	empty                 3.8 ms   45         2.7 ms   37                             2.4 ms   32
+//	ten million dead      4.0 ms   64         2.8 ms   52                             2.6 ms   43
+//	while trimming        5.4 ms  105         4.0 ms   76                             3.7 ms   91
+//
+// That is 1.06 of the empty one at the median and 1.4 at the 99th percentile, for the bare statements 1.3: what
+// is left is pages that are not in memory. Trimming takes the 99th percentile to 1.6 (sign-in) and 1.5 (refresh).
+// A refresh has 0.89 of the throughput of its bare statements. Every statement of a sign-in, refresh, check,
+// departure and of the feed is run through an index that leads to its own rows alone, as EXPLAIN says there
+// ("const", or "ref" of 1 row), and every search for what is due as a range of the index on its time.
+//
 // # Design notes
 //
 // Numbers of the feed are given afterwards and not by the transaction that ends: a counter in there
