@@ -92,8 +92,8 @@
 //	ten million dead      4.0 ms   64         2.8 ms   52                             2.6 ms   43
 //	while trimming        5.4 ms  105         4.0 ms   76                             3.7 ms   91
 //
-// That is 1.06 of the empty one at the median and 1.4 at the 99th percentile, for the bare statements 1.3: what
-// is left is pages that are not in memory. Trimming takes the 99th percentile to 1.6 (sign-in) and 1.5 (refresh).
+// That is 1.06 of the empty one at the median and 1.4 at the 99th percentile, for the bare statements 1.3:
+// pages that are not in memory, or the load; on a machine of its own it is to be measured again. Trimming takes the 99th percentile to 1.6 (sign-in) and 1.5 (refresh).
 // A refresh has 0.89 of the throughput of its bare statements. Every statement of a sign-in, refresh, check,
 // departure and of the feed is run through an index that leads to its own rows alone, as EXPLAIN says there
 // ("const", or "ref" of 1 row), and every search for what is due as a range of the index on its time.
