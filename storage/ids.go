@@ -42,6 +42,18 @@ func NewID(now time.Time) string {
 	return idEncoding.EncodeToString(b[:])
 }
 
+// IDTime reads the time out of an identifier that [NewID] made, to the millisecond; false for a text
+// that is none.
+func IDTime(id string) (time.Time, bool) {
+	b, err := idEncoding.DecodeString(id)
+	if err != nil || len(id) != IDLength {
+		return time.Time{}, false
+	}
+	var ms [8]byte
+	copy(ms[2:], b[:6])
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).UTC(), true
+}
+
 // NewUserID makes a subject identifier: 128 random bits, so that it does not tell when the user came.
 func NewUserID() UserID {
 	var b [16]byte

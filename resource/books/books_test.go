@@ -124,6 +124,34 @@ func TestGoodBooksAreProven(t *testing.T) {
 	})
 }
 
+// Answers are trimmed after a while, journals never: the old ones are not missed, the younger ones are.
+func TestTrimmedAnswersAreNotMissed(t *testing.T) {
+	t.Parallel()
+	engine.Each(t, func(t *testing.T, e engine.Engine) {
+		l := newLedger(t, e)
+		horizon := time.Now().Add(5 * time.Millisecond)
+		for time.Now().Before(horizon.Add(2 * time.Millisecond)) { // until younger journals can be told from older ones
+			time.Sleep(time.Millisecond)
+		}
+		if n, err := l.db.Trim(t.Context(), storage.TrimAnswers, horizon, storage.MaxTrim); n != 5 || err != nil {
+			t.Fatalf("trimmed %d answers, %v", n, err)
+		}
+		younger := l.put(t, l.tom, 7, "CNY")
+		report, err := books.Verify(t.Context(), l.db, nil)
+		must(t, err)
+		if !report.OK() || report.Answers != 1 || report.Journals != 5 {
+			t.Fatalf("%+v", report)
+		}
+		_, err = e.Raw(t).ExecContext(t.Context(), "DELETE FROM answers")
+		must(t, err)
+		report, err = books.Verify(t.Context(), l.db, nil)
+		must(t, err)
+		if report.FaultCount != 1 || report.Faults[0].Check != books.AnswerMissing || report.Faults[0].Journal != younger {
+			t.Fatalf("%+v", report)
+		}
+	})
+}
+
 func TestEmptyBooksAreProven(t *testing.T) {
 	t.Parallel()
 	report, err := books.Verify(t.Context(), engine.Open(t), nil)

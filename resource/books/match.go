@@ -96,7 +96,7 @@ func (v *verifier) unanswered(ctx context.Context) error {
 	}
 	suspects := make(map[storage.JournalID]*told)
 	suspect := func(id storage.JournalID) *told {
-		if !doubtful[v.answers.bucket(string(id))] {
+		if v.forgotten(id) || !doubtful[v.answers.bucket(string(id))] {
 			return nil
 		}
 		if suspects[id] == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/money"
@@ -65,6 +66,15 @@ type verifier struct {
 	sums     *trial
 	entries  *matcher // entries by account against entries by journal
 	answers  *matcher // journals against answers
+	// answered is the time from which on journals have their answers; older ones may have been trimmed.
+	answered time.Time
+}
+
+// forgotten says whether the answer of a journal may have been trimmed. It is judged by the identifier,
+// which journals and answers have in common, so that both are passed over or neither.
+func (v *verifier) forgotten(id storage.JournalID) bool {
+	at, ok := storage.IDTime(string(id))
+	return ok && at.Before(v.answered)
 }
 
 func (v *verifier) run(ctx context.Context) error {
@@ -73,6 +83,9 @@ func (v *verifier) run(ctx context.Context) error {
 		return fmt.Errorf("count entries: %w", err)
 	}
 	v.total = 2 * n
+	if v.answered, err = v.books.AnswersFrom(ctx); err != nil {
+		return fmt.Errorf("read how far answers are trimmed: %w", err)
+	}
 	for _, step := range []struct {
 		what string
 		do   func(context.Context) error
@@ -154,7 +167,9 @@ func (v *verifier) journals(ctx context.Context) error {
 			v.entries.subtract(string(e.Journal))
 			v.step(1)
 		}
-		v.answers.add(factsOf(j))
+		if !v.forgotten(j.ID) {
+			v.answers.add(factsOf(j))
+		}
 		return ctx.Err()
 	})
 }
@@ -163,7 +178,7 @@ func (v *verifier) journals(ctx context.Context) error {
 func (v *verifier) recorded(ctx context.Context) error {
 	return v.books.AllAnswers(ctx, func(k storage.IdempotencyKey, a storage.Answer) error {
 		v.report.Answers++
-		if facts, ok := checkAnswer(&v.report, k, a); ok {
+		if facts, ok := checkAnswer(&v.report, k, a); ok && !v.forgotten(a.Journal) {
 			v.answers.subtract(facts)
 		}
 		return ctx.Err()
