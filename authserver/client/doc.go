@@ -33,7 +33,7 @@
 // beside one Ed25519 signature that leaves 0.97 of the rate of signing alone. The benchmark fails
 // below 0.9:
 //
-//	go test -run xxx -bench Authenticate -benchtime 300x ./authserver/client
+//	go test -run '^$' -bench Authenticate -benchtime 300x ./authserver/client
 //
 // # Design notes
 //

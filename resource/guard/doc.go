@@ -100,14 +100,14 @@
 //
 // # Measured
 //
-// go test -run xxx -bench 'Check|Guarded' ./resource/guard, on two cores that were shared with a load of
-// eight; ranges of three runs:
+// go test -run '^$' -bench 'Check|Guarded' ./resource/guard, on two cores; one run on a quiet
+// machine, and the range of three under a load of eight:
 //
-//	                                        time           part of one verification
-//	check, nothing ended                    1.0–1.6 µs     0.005–0.011
-//	check, 10,000 sessions ended            1.2–2.3 µs     0.008–0.016
-//	check, 1,000,000 sessions ended         1.1–4.5 µs     0.008–0.017
-//	guarded GET over loopback keep-alive    0.89–1.04 of the throughput of the bare Gin route
+//	                                        quiet      part of one verification    loaded
+//	check, nothing ended                    0.92 µs    0.009                       1.0–1.6 µs
+//	check, 10,000 sessions ended            0.99 µs    0.010                       1.2–2.3 µs
+//	check, 1,000,000 sessions ended         0.77 µs    0.012                       1.1–4.5 µs
+//	guarded GET over loopback keep-alive    0.92 of the throughput of the bare Gin route (loaded: 0.89–1.04)
 //
 // A check allocates nothing. The set weighs 84 bytes an entry at a million, go test -run Million -v.
 package guard
