@@ -85,16 +85,16 @@
 //
 // Ten million dead sessions, each with a refresh token (3 GB each, MariaDB 10.11 with a buffer pool of 128 MB,
 // flush at each commit), 4 clients, in turns with an empty database and with trimming that makes no
-// pause; 2 cores that others were using as well (load 6 to 13), which the 99th percentiles are mostly made of:
+// pause; 2 cores that nobody else used:
 //
 //	                 sign-in p50   p99   refresh p50   p99   bare statements of a refresh p50   p99
-//	empty                 3.8 ms   45         2.7 ms   37                             2.4 ms   32
-//	ten million dead      4.0 ms   64         2.8 ms   52                             2.6 ms   43
-//	while trimming        5.4 ms  105         4.0 ms   76                             3.7 ms   91
+//	empty                 3.1 ms   7.1       2.1 ms   5.2                             1.9 ms   4.8
+//	ten million dead      3.2 ms   7.7       2.3 ms   5.7                             2.1 ms   5.2
+//	while trimming        4.2 ms  10.0       2.9 ms   7.5                             2.7 ms   7.0
 //
-// That is 1.06 of the empty one at the median and 1.4 at the 99th percentile, for the bare statements 1.3:
-// pages that are not in memory, or the load; on a machine of its own it is to be measured again. Trimming takes the 99th percentile to 1.6 (sign-in) and 1.5 (refresh).
-// A refresh has 0.89 of the throughput of its bare statements. Every statement of a sign-in, refresh, check,
+// That is 1.09 of the empty one's 99th percentile for a sign-in and 1.10 for a refresh; trimming takes it to
+// 1.3 of that. On cores that others were using (load 6 to 13) the same command gave 1.4, and 1.6 while trimming.
+// A refresh has 0.91 of the throughput of its bare statements. Every statement of a sign-in, refresh, check,
 // departure and of the feed is run through an index that leads to its own rows alone, as EXPLAIN says there
 // ("const", or "ref" of 1 row), and every search for what is due as a range of the index on its time.
 //
