@@ -22,6 +22,7 @@ import (
 	"github.com/tallystick/tallystick/authserver/audit"
 	"github.com/tallystick/tallystick/authserver/brake"
 	"github.com/tallystick/tallystick/authserver/client"
+	"github.com/tallystick/tallystick/authserver/events"
 	"github.com/tallystick/tallystick/authserver/oauth"
 	"github.com/tallystick/tallystick/authserver/password"
 	"github.com/tallystick/tallystick/authserver/product"
@@ -139,6 +140,23 @@ type option func(*kit)
 
 // with changes the configuration of the server.
 func with(change func(*authserver.Config)) option { return func(k *kit) { k.change = change } }
+
+// withFeed serves the feed of ended sessions. Nobody feeds it.
+func withFeed(t testing.TB) option {
+	return with(func(cfg *authserver.Config) {
+		hub, err := events.NewHub(events.HubConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		db, isFeed := cfg.Sessions.(storage.Feed)
+		if !isFeed {
+			t.Fatal("the sessions are not kept where the feed is")
+		}
+		if cfg.Events, err = events.New(events.Config{Hub: hub, Feed: db, Guard: cfg.Guard}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
 
 // newKit starts a server over a fresh database, with users tom and amy and the demo's clients.
 func newKit(t testing.TB, e engine.Engine, options ...option) *kit {

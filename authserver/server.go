@@ -250,9 +250,7 @@ func (s *Server) assemble(cfg Config) error {
 		return err
 	}
 	s.documents, err = metadata.New(metadata.Config{
-		Issuer: cfg.Issuer, Endpoints: metadata.Endpoints{
-			Token: pathToken, Keys: pathKeys, Revocation: pathRevoke, Introspection: pathIntrospect, UserInfo: pathUserInfo,
-		},
+		Issuer: cfg.Issuer, Endpoints: s.advertised(),
 		Grants: s.token.Grants(), AuthMethods: authMethods, Keys: cfg.Keys,
 	})
 	return err
@@ -266,7 +264,7 @@ func (s *Server) assembleResources(cfg Config, rules *product.Rules, trail *audi
 	s.guard = cfg.Guard
 	s.info, err = tokeninfo.New(tokeninfo.Config{
 		Clients: cfg.Clients, Tokens: cfg.Parser, Book: s.book, Checks: cfg.Sessions, Refreshes: cfg.Refreshes, Users: cfg.Users,
-		Now: cfg.Now, Metrics: cfg.Metrics,
+		WatchScope: watchScope(cfg), Now: cfg.Now, Metrics: cfg.Metrics,
 	})
 	if err != nil {
 		return err
@@ -287,6 +285,25 @@ func (s *Server) assembleResources(cfg Config, rules *product.Rules, trail *audi
 		Users: users, Clients: cfg.Manager, Sessions: s.book, Records: cfg.Audit, Products: rules.Products(),
 	})
 	return err
+}
+
+// watchScope is the scope of the feed, empty where it is not served.
+func watchScope(cfg Config) string {
+	if cfg.Events == nil {
+		return ""
+	}
+	return events.Scope
+}
+
+// advertised are the endpoints that the metadata names: those that are registered.
+func (s *Server) advertised() metadata.Endpoints {
+	at := metadata.Endpoints{
+		Token: pathToken, Keys: pathKeys, Revocation: pathRevoke, Introspection: pathIntrospect, UserInfo: pathUserInfo,
+	}
+	if s.events != nil {
+		at.SessionEvents = pathEvents
+	}
+	return at
 }
 
 func (s *Server) document(r gin.IRouter, path string, h func(*gin.Context) error) {

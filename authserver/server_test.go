@@ -83,6 +83,28 @@ func TestEverythingAdvertisedWorks(t *testing.T) {
 	k.post("grant_type", "client_credentials", "client_id", "billing", "client_secret", k.secrets["billing"]).ok(t)
 }
 
+func TestTheFeedIsAdvertisedWhereItIsServed(t *testing.T) {
+	t.Parallel()
+	for served, option := range map[bool]option{false: with(func(*authserver.Config) {}), true: withFeed(t)} {
+		k := newKit(t, engine.SQLite(t), option)
+		for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
+			var advertised struct {
+				Feed string `json:"tallystick_session_events_endpoint"`
+			}
+			k.must(json.Unmarshal(k.get(path).Body.Bytes(), &advertised))
+			if (advertised.Feed != "") != served {
+				t.Errorf("%s, served %v: %q is advertised", path, served, advertised.Feed)
+			}
+			if !served {
+				continue
+			}
+			if w := k.get(strings.TrimPrefix(advertised.Feed, issuerURL)); w.Code != http.StatusUnauthorized {
+				t.Errorf("%s without a token: %d", advertised.Feed, w.Code)
+			}
+		}
+	}
+}
+
 func TestIssuerWithAPath(t *testing.T) {
 	t.Parallel()
 	const tenant = "https://id.example.com/tenants/one"

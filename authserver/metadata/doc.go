@@ -16,6 +16,10 @@
 // left out. Parsers insist on the first and do not mind the second, so it is there, and empty, as long as
 // there is no authorization endpoint.
 //
+// The feed of ended sessions has no registered name, so its member carries ours in front:
+// tallystick_session_events_endpoint (RFC 8414 §2 allows others than its own; clients that do not know it
+// must ignore it).
+//
 // /.well-known/openid-configuration serves the same document with subject_types_supported beside it.
 // Libraries look there for the key set and endpoints of any authorization server. What only concerns
 // ID tokens is not in it: there are none.

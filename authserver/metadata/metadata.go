@@ -32,6 +32,7 @@ type Endpoints struct {
 	Introspection       string
 	DeviceAuthorization string
 	UserInfo            string
+	SessionEvents       string
 }
 
 // Config is what the documents are made of.
@@ -112,6 +113,7 @@ type wire struct {
 	RevocationAuth      []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	IntrospectionAuth   []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 	SubjectTypes        []string `json:"subject_types_supported,omitempty"`
+	SessionEvents       string   `json:"tallystick_session_events_endpoint,omitempty"`
 }
 
 func (c Config) wire() wire {
@@ -126,6 +128,7 @@ func (c Config) wire() wire {
 		Issuer: c.Issuer, Token: at(c.Endpoints.Token), Keys: at(c.Endpoints.Keys),
 		Revocation: at(c.Endpoints.Revocation), Introspection: at(c.Endpoints.Introspection),
 		DeviceAuthorization: at(c.Endpoints.DeviceAuthorization), UserInfo: at(c.Endpoints.UserInfo),
+		SessionEvents: at(c.Endpoints.SessionEvents),
 		ResponseTypes: []string{}, Grants: grants, AuthMethods: c.AuthMethods,
 	}
 	if w.Revocation != "" {
