@@ -317,6 +317,46 @@ func TestIntrospection(t *testing.T) {
 	golden(t, "introspection.txt", all.String())
 }
 
+// TestWatchersAreToldWhy: who may follow the feed is told at introspection what the feed tells, and no more.
+func TestWatchersAreToldWhy(t *testing.T) {
+	t.Parallel()
+	const why = `{"active":false,"reason":"superseded","code":2,"superseded_by":{"terminal":"mobile","device_name":"new phone","at":"2026-11-20T08:00:01.25Z"}}`
+	for name, c := range map[string]struct {
+		options []option
+		scopes  []string
+		want    string
+	}{
+		"a watcher without a product":    {[]option{withFeed(t)}, []string{"admin", "sessions:watch"}, why},
+		"a client without the scope":     {[]option{withFeed(t)}, []string{"admin"}, `{"active":false}`},
+		"where no feed is served either": {nil, []string{"admin", "sessions:watch"}, `{"active":false}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKit(t, engine.SQLite(t), c.options...)
+			k.addClient(client.Draft{ID: "watcher", Kind: storage.Confidential, Grants: []string{oauth.GrantClientCredentials}, Scopes: c.scopes})
+			a := k.postAs("shop-server", signInForm("client_id", "-", "device_name", "old phone")...).ok(t)
+			if got := k.introspected("watcher", a.Access); !strings.HasPrefix(got, `{"active":true,`) || strings.Contains(got, "username") {
+				t.Errorf("a live token: %s", got)
+			}
+			k.clock.Advance(time.Second)
+			b := k.postAs("shop-server", signInForm("client_id", "-", "device_name", "new phone")...).ok(t)
+			if got := k.introspected("watcher", a.Access); got != c.want {
+				t.Errorf("a superseded token: %s", got)
+			}
+			spoilt := a.Access[:len(a.Access)-8] + "AAAAAAAA"
+			for what, raw := range map[string]string{"a spoilt token": spoilt, "nonsense": "x.y.z", "another's refresh token": b.Refresh, "another's dead one": a.Refresh} {
+				if got := k.introspected("watcher", raw); got != `{"active":false}` {
+					t.Errorf("%s: %s", what, got)
+				}
+			}
+			k.clock.Advance(3 * time.Hour) // superseded outranks expired
+			if got := k.introspected("watcher", a.Access); got != c.want {
+				t.Errorf("a superseded token that is past its time: %s", got)
+			}
+		})
+	}
+}
+
 func TestIntrospectionOfARefreshTokenThatHasLeft(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, engine.SQLite(t))

@@ -41,6 +41,11 @@
 // of its product: the user name, and why it has ended, with the sign-in that superseded it. A resource
 // server of another product learns active or not.
 //
+// A client that is registered with the scope of the feed of ended sessions (sessions:watch) is told why
+// a token has ended as well, whatever its product: the feed tells it every end with its reason, and a
+// guard that is blind or strict asks here for what it would have heard there. It is not told the user
+// name, which the feed does not tell either.
+//
 // A refresh token is nobody's business but its client's: to all others it is inactive. One that was
 // exchanged is inactive without a reason.
 //

@@ -62,6 +62,9 @@ type Config struct {
 	Checks    Checks
 	Refreshes Refreshes
 	Users     Users
+	// WatchScope is the scope of the feed of ended sessions: clients registered with it are told at
+	// introspection why a token does not stand, as the feed tells them. Empty where there is no feed.
+	WatchScope string
 	// Now tells the time; nil for time.Now.
 	Now func() time.Time
 	// Metrics counts requests; nil for not.

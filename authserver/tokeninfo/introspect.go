@@ -77,17 +77,18 @@ func (e *Endpoint) introspect(c *gin.Context) (state, error) {
 func (e *Endpoint) accessState(ctx context.Context, r *request, p presented) (state, error) {
 	a := p.access
 	concerned := a.Client == string(r.client.ID) || (a.Product != "" && slices.Contains(r.client.Products, a.Product))
+	told := concerned || e.watches(&r.client)
 	err := e.cfg.Checks.Check(ctx, storage.Bearer{
 		Session: storage.SessionID(a.Session), Client: storage.ClientID(a.Client), JTI: a.JTI, IssuedAt: a.IssuedAt,
 	}, r.now)
 	if end, ended := errors.AsType[*storage.EndedError](err); ended {
-		return inactive(end.End, concerned), nil
+		return inactive(end.End, told), nil
 	}
 	if err != nil {
 		return state{}, fmt.Errorf("introspect: %w", errors.Join(storage.ErrUnavailable, err))
 	}
 	if p.expired {
-		return inactive(expiry(a.Expires), concerned), nil
+		return inactive(expiry(a.Expires), told), nil
 	}
 	s := state{
 		Active: true, Scope: a.Scope, Client: a.Client, Type: "Bearer", Expires: a.Expires.Unix(), IssuedAt: a.IssuedAt.Unix(),
@@ -98,6 +99,11 @@ func (e *Endpoint) accessState(ctx context.Context, r *request, p presented) (st
 		s.Username, err = e.username(ctx, a.Subject)
 	}
 	return s, err
+}
+
+// watches says whether a client may follow the feed of all that ends, where every reason is told.
+func (e *Endpoint) watches(c *storage.Client) bool {
+	return e.cfg.WatchScope != "" && slices.Contains(c.Scopes, e.cfg.WatchScope)
 }
 
 // refreshState asks the store about a refresh token that verifies, for its own client.
@@ -147,9 +153,9 @@ func (e *Endpoint) username(ctx context.Context, subject string) (string, error)
 
 func expiry(at time.Time) storage.End { return storage.End{Reason: storage.Expired, At: at} }
 
-// inactive says that a token does not stand, and why, to those whom that concerns.
-func inactive(end storage.End, concerned bool) state {
-	if !concerned {
+// inactive says that a token does not stand, and why, to those who are told.
+func inactive(end storage.End, told bool) state {
+	if !told {
 		return state{}
 	}
 	s := state{Reason: string(end.Reason), ReasonCode: end.Reason.Code()}

@@ -14,8 +14,9 @@
 // issuer, follows no redirect, and reads no answer longer than it has to be.
 //
 // Services of the company's own call it, see the example. Its client is a confidential one with the grant
-// client_credentials and the scope sessions:watch. Introspection says why a session ended to
-// clients of the same product; others are refused without a reason while they are blind or strict.
+// client_credentials and the scope sessions:watch. It needs no product: to clients that are registered with
+// that scope introspection says why a session ended, as the stream does, so a refusal carries its reason
+// also while the guard is blind, and on strict routes.
 //
 // Sources: RFC 8414 (metadata), RFC 7517 and RFC 8037 (keys), RFC 6749 §4.4 (the token of its own), RFC 7662
 // (introspection), the HTML Living Standard on server-sent events, and package authserver/events, which

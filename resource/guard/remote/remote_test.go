@@ -11,6 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tallystick/tallystick/authserver/audit"
+	"github.com/tallystick/tallystick/authserver/client"
+	"github.com/tallystick/tallystick/authserver/events"
+	"github.com/tallystick/tallystick/authserver/oauth"
 	"github.com/tallystick/tallystick/keys/secret"
 	"github.com/tallystick/tallystick/resource/guard"
 	"github.com/tallystick/tallystick/resource/guard/remote"
@@ -47,6 +50,39 @@ func TestKickOutIsSeenOverHTTP(t *testing.T) {
 			}
 		}
 		old = fresh
+	}
+}
+
+// TestAWatcherNeedsNoProductToBeToldWhy asks with a guard that is blind from the beginning, and strictly.
+func TestAWatcherNeedsNoProductToBeToldWhy(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	operator := a.add(client.Draft{
+		ID: "admin", Kind: storage.Confidential, Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"admin", events.Scope},
+	})
+	old := a.signIn("old phone")
+	fresh := a.signIn("new phone")
+	c := a.config()
+	c.ClientID, c.ClientSecret = "admin", operator
+	blind, err := remote.New(c)
+	must(t, err)
+	seeing := a.service(func(own *remote.Config) { own.ClientID, own.ClientSecret = c.ClientID, c.ClientSecret })
+	for what, check := range map[string]func(string) error{
+		"blind":             func(raw string) error { _, err := blind.Check(t.Context(), raw); return err },
+		"strict, and blind": func(raw string) error { _, err := blind.CheckStrictly(t.Context(), raw); return err },
+		"strict":            func(raw string) error { _, err := seeing.guard.CheckStrictly(t.Context(), raw); return err },
+	} {
+		refusal, ok := errors.AsType[*guard.Refusal](check(old))
+		if !ok || refusal.Status != http.StatusUnauthorized || refusal.Reason() != storage.Superseded || refusal.End.By == nil || refusal.End.By.DeviceName != "new phone" {
+			t.Errorf("%s: %+v", what, refusal)
+		}
+		if err := check(fresh); err != nil {
+			t.Errorf("%s, the live session: %v", what, err)
+		}
+		refusal, ok = errors.AsType[*guard.Refusal](check(old[:len(old)-8] + "AAAAAAAA"))
+		if !ok || refusal.Status != http.StatusUnauthorized || refusal.Reason() != "" {
+			t.Errorf("%s, a token that does not verify: %+v", what, refusal)
+		}
 	}
 }
 
