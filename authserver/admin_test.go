@@ -339,6 +339,8 @@ func TestRefusalsAboutUsers(t *testing.T) {
 		{"a limit in words", "GET", "/users?limit=ten", ""},
 		{"a cursor of nowhere", "GET", "/users?cursor=!", ""},
 		{"an unknown parameter", "GET", "/users?name=tom", ""},
+		{"a kick whose product is in the query", "POST", tom + "/kick?product=shop", ""},
+		{"a ban whose end is in the query", "POST", tom + "/ban?until=2099-01-01T00:00:00Z", "{}"},
 		{"a prefix that begins no name", "GET", "/users?prefix=a%20b", ""},
 		{"a method there is not", "DELETE", "/users", ""},
 	} {

@@ -103,6 +103,9 @@ func (a *Account) Password(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := web.ParseQuery(c.Request); err != nil {
+		return err
+	}
 	var body struct {
 		Present secret.Text `json:"current_password"`
 		Chosen  secret.Text `json:"new_password"`

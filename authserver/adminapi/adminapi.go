@@ -2,23 +2,15 @@ package adminapi
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
-
-	"github.com/gin-gonic/gin"
 
 	"github.com/tallystick/tallystick/authserver/admin"
-	"github.com/tallystick/tallystick/authserver/audit"
 	"github.com/tallystick/tallystick/authserver/client"
 	"github.com/tallystick/tallystick/authserver/oauth"
 	"github.com/tallystick/tallystick/authserver/password"
-	"github.com/tallystick/tallystick/authserver/web"
-	"github.com/tallystick/tallystick/resource/guard"
 	"github.com/tallystick/tallystick/storage"
 )
 
@@ -73,15 +65,6 @@ func New(cfg Config) (*API, error) {
 	return &API{cfg: cfg}, nil
 }
 
-// caller says who asks, for the audit record.
-func caller(c *gin.Context) (audit.Origin, error) {
-	p, ok := guard.From(c.Request.Context())
-	if !ok || p.User != "" || p.Client == "" || !p.Has(Scope) {
-		return audit.Origin{}, fmt.Errorf("route %s is not behind the guard that it needs", c.FullPath())
-	}
-	return audit.Origin{Actor: "client:" + string(p.Client), Client: p.Client, Address: c.ClientIP()}, nil
-}
-
 // refusal is the one table from what the services refuse to what the caller is told. What it does not
 // know passes: package web hides it.
 func refusal(err error, what string) error {
@@ -117,43 +100,4 @@ func refusal(err error, what string) error {
 		return oauth.Wrap(oauth.ChangedInBetween, "the "+what+" was changed in between; read it again", err)
 	}
 	return err
-}
-
-// page is the part of a list that is asked for.
-type page struct {
-	after string
-	limit int
-}
-
-// pageOf reads cursor and limit.
-func pageOf(query web.Form) (page, error) {
-	p := page{limit: DefaultPage}
-	if raw := query.Get("limit"); raw != "" {
-		n, err := strconv.Atoi(raw)
-		if err != nil || n < 1 || n > MaxPage {
-			return page{}, oauth.New(oauth.InvalidRequest, fmt.Sprintf("limit: not between 1 and %d", MaxPage))
-		}
-		p.limit = n
-	}
-	return p, nil
-}
-
-// named reads the cursor of lists in the order of names.
-func (p *page) named(query web.Form) error {
-	raw := query.Get("cursor")
-	name, err := base64.RawURLEncoding.Strict().DecodeString(raw)
-	if err != nil || len(raw) > maxCursor || !utf8.Valid(name) {
-		return oauth.New(oauth.InvalidRequest, "cursor: not one that this list gave; begin again without it")
-	}
-	p.after = string(name)
-	return nil
-}
-
-// next is the cursor behind a page, nil if it is the last one.
-func (p *page) next(got int, last func() string) *string {
-	if got < p.limit {
-		return nil
-	}
-	cursor := base64.RawURLEncoding.EncodeToString([]byte(last()))
-	return &cursor
 }

@@ -27,22 +27,19 @@ type recordShape struct {
 
 // Audit is the handler of GET /admin/v1/audit.
 func (a *API) Audit(c *gin.Context) error {
-	if _, err := caller(c); err != nil {
-		return err
-	}
-	query, err := web.ParseQuery(c.Request, "since", "cursor", "limit")
+	h, err := begin(c, nil, "since", "cursor", "limit")
 	if err != nil {
 		return err
 	}
-	p, err := pageOf(query)
+	p, err := h.page()
 	if err != nil {
 		return err
 	}
-	if p.after = query.Get("cursor"); len(p.after) > storage.IDLength {
+	if p.after = h.query.Get("cursor"); len(p.after) > storage.IDLength {
 		return oauth.New(oauth.InvalidRequest, "cursor: not the id of a record")
 	}
 	since := time.Unix(0, 0)
-	if raw := query.Get("since"); raw != "" {
+	if raw := h.query.Get("since"); raw != "" {
 		if since, err = instant("since", raw); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -48,18 +49,15 @@ func list[T any](values []T) []T { return append([]T{}, values...) }
 
 // Clients is the handler of GET /admin/v1/clients.
 func (a *API) Clients(c *gin.Context) error {
-	if _, err := caller(c); err != nil {
-		return err
-	}
-	query, err := web.ParseQuery(c.Request, "cursor", "limit")
+	h, err := begin(c, nil, "cursor", "limit")
 	if err != nil {
 		return err
 	}
-	p, err := pageOf(query)
+	p, err := h.page()
 	if err != nil {
 		return err
 	}
-	if err := p.named(query); err != nil {
+	if err := p.named(h.query); err != nil {
 		return err
 	}
 	clients, err := a.cfg.Clients.List(c.Request.Context(), storage.ClientID(p.after), p.limit)
@@ -78,10 +76,6 @@ func (a *API) Clients(c *gin.Context) error {
 
 // CreateClient is the handler of POST /admin/v1/clients.
 func (a *API) CreateClient(c *gin.Context) error {
-	from, err := caller(c)
-	if err != nil {
-		return err
-	}
 	var body struct {
 		ID           storage.ClientID   `json:"client_id"`
 		Name         string             `json:"name"`
@@ -92,10 +86,11 @@ func (a *API) CreateClient(c *gin.Context) error {
 		Scopes       []string           `json:"scopes"`
 		RedirectURIs []string           `json:"redirect_uris"`
 	}
-	if err := web.ParseObject(c.Request, &body); err != nil {
+	h, err := begin(c, object(&body))
+	if err != nil {
 		return err
 	}
-	made, text, err := a.cfg.Clients.Create(c.Request.Context(), from, client.Draft{
+	made, text, err := a.cfg.Clients.Create(c.Request.Context(), h.from, client.Draft{
 		ID: body.ID, Name: body.Name, Kind: body.Type, Grants: body.Grants, Products: body.Products,
 		Terminals: body.Terminals, Scopes: body.Scopes, RedirectURIs: body.RedirectURIs,
 	})
@@ -108,10 +103,16 @@ func (a *API) CreateClient(c *gin.Context) error {
 
 // Client is the handler of GET /admin/v1/clients/{client_id}.
 func (a *API) Client(c *gin.Context) error {
-	if _, err := caller(c); err != nil {
+	h, err := begin(c, nil)
+	if err != nil {
 		return err
 	}
-	found, err := a.cfg.Clients.Show(c.Request.Context(), clientID(c))
+	return a.show(c, h.client)
+}
+
+// show answers with a client as it is now.
+func (a *API) show(c *gin.Context, id storage.ClientID) error {
+	found, err := a.cfg.Clients.Show(c.Request.Context(), id)
 	if err != nil {
 		return refusal(err, "client")
 	}
@@ -120,10 +121,6 @@ func (a *API) Client(c *gin.Context) error {
 
 // UpdateClient is the handler of PATCH /admin/v1/clients/{client_id}.
 func (a *API) UpdateClient(c *gin.Context) error {
-	from, err := caller(c)
-	if err != nil {
-		return err
-	}
 	var body struct {
 		Name         *string             `json:"name"`
 		Grants       *[]string           `json:"grants"`
@@ -133,7 +130,8 @@ func (a *API) UpdateClient(c *gin.Context) error {
 		RedirectURIs *[]string           `json:"redirect_uris"`
 		Disabled     *bool               `json:"disabled"`
 	}
-	if err := web.ParseObject(c.Request, &body); err != nil {
+	h, err := begin(c, object(&body))
+	if err != nil {
 		return err
 	}
 	change := client.Change{
@@ -148,49 +146,46 @@ func (a *API) UpdateClient(c *gin.Context) error {
 	case body.Disabled != nil && (!nothingElse || change.Version != nil):
 		return oauth.New(oauth.InvalidRequest, "disabled: is changed by itself, without other members and without If-Match")
 	case body.Disabled != nil && *body.Disabled:
-		err = a.disable(c)
+		err = a.disable(c.Request.Context(), h)
 	case body.Disabled != nil:
-		err = a.cfg.Clients.Enable(c.Request.Context(), from, clientID(c))
+		err = a.cfg.Clients.Enable(c.Request.Context(), h.from, h.client)
 	case nothingElse:
 		return oauth.New(oauth.InvalidRequest, "nothing is to be changed")
 	default:
-		_, err = a.cfg.Clients.Update(c.Request.Context(), from, clientID(c), change)
+		_, err = a.cfg.Clients.Update(c.Request.Context(), h.from, h.client, change)
 	}
 	if err != nil {
 		return refusal(err, "client")
 	}
-	return a.Client(c)
+	return a.show(c, h.client)
 }
 
 // DisableClient is the handler of DELETE /admin/v1/clients/{client_id}.
 func (a *API) DisableClient(c *gin.Context) error {
-	if err := a.disable(c); err != nil {
+	h, err := begin(c, nil)
+	if err != nil {
+		return err
+	}
+	if err := a.disable(c.Request.Context(), h); err != nil {
 		return refusal(err, "client")
 	}
 	return nothing(c)
 }
 
-func (a *API) disable(c *gin.Context) error {
-	from, err := caller(c)
-	if err != nil {
-		return err
-	}
-	if clientID(c) == from.Client {
+func (a *API) disable(ctx context.Context, h head) error {
+	if h.client == h.from.Client {
 		return oauth.New(oauth.NotAllowedOnItself, "a client cannot disable itself; tallystick client disable can")
 	}
-	return a.cfg.Clients.Disable(c.Request.Context(), from, clientID(c))
+	return a.cfg.Clients.Disable(ctx, h.from, h.client)
 }
 
 // RotateSecret is the handler of POST /admin/v1/clients/{client_id}/secret.
 func (a *API) RotateSecret(c *gin.Context) error {
-	from, err := caller(c)
-	if err != nil {
-		return err
-	}
 	var body struct {
 		Overlap *int64 `json:"overlap_seconds"`
 	}
-	if err := web.ParseOptionalObject(c.Request, &body); err != nil {
+	h, err := begin(c, optional(&body))
+	if err != nil {
 		return err
 	}
 	overlap := defaultOverlap
@@ -200,7 +195,7 @@ func (a *API) RotateSecret(c *gin.Context) error {
 		}
 		overlap = time.Duration(*body.Overlap) * time.Second
 	}
-	changed, text, err := a.cfg.Clients.RotateSecret(c.Request.Context(), from, clientID(c), overlap)
+	changed, text, err := a.cfg.Clients.RotateSecret(c.Request.Context(), h.from, h.client, overlap)
 	if err != nil {
 		return refusal(err, "client")
 	}
@@ -214,9 +209,6 @@ func tagged(c *gin.Context, status int, found *storage.Client, text secret.Text)
 	answer.Secret = text.Reveal()
 	return web.JSON(c, status, answer)
 }
-
-// clientID is the client that the path names. A name that none can have is not found like any other.
-func clientID(c *gin.Context) storage.ClientID { return storage.ClientID(c.Param(ClientParam)) }
 
 // ifMatch returns the version that a request insists on, nil if it insists on none.
 func ifMatch(h http.Header) (*int64, error) {

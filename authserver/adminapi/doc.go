@@ -4,7 +4,8 @@
 // It promises that whatever it changes goes through the services that the command line uses, so that
 // ends are announced, and recorded with the client that asked and the address it asked from; that no
 // answer holds a hash, and none a secret but that of a client at the moment it is made; and that unknown
-// parameters and members are refused, since one that is misspelt would widen what is ended.
+// parameters and members are refused, since one that is misspelt, or stands in the query and not in the body,
+// would widen what is ended.
 //
 // It refuses to be called with a user's token, and to let a client disable itself.
 //

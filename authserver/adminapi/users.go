@@ -67,21 +67,18 @@ func sessionOf(s *storage.Session) sessionShape {
 
 // Users is the handler of GET /admin/v1/users.
 func (a *API) Users(c *gin.Context) error {
-	if _, err := caller(c); err != nil {
-		return err
-	}
-	query, err := web.ParseQuery(c.Request, "prefix", "cursor", "limit")
+	h, err := begin(c, nil, "prefix", "cursor", "limit")
 	if err != nil {
 		return err
 	}
-	p, err := pageOf(query)
+	p, err := h.page()
 	if err != nil {
 		return err
 	}
-	if err := p.named(query); err != nil {
+	if err := p.named(h.query); err != nil {
 		return err
 	}
-	users, err := a.cfg.Users.Search(c.Request.Context(), query.Get("prefix"), p.after, p.limit)
+	users, err := a.cfg.Users.Search(c.Request.Context(), h.query.Get("prefix"), p.after, p.limit)
 	if err != nil {
 		return refusal(err, "user")
 	}
@@ -97,21 +94,18 @@ func (a *API) Users(c *gin.Context) error {
 
 // CreateUser is the handler of POST /admin/v1/users.
 func (a *API) CreateUser(c *gin.Context) error {
-	from, err := caller(c)
-	if err != nil {
-		return err
-	}
 	var body struct {
 		Username string       `json:"username"`
 		Password *secret.Text `json:"password"`
 	}
-	if err := web.ParseObject(c.Request, &body); err != nil {
+	h, err := begin(c, object(&body))
+	if err != nil {
 		return err
 	}
 	if body.Username == "" {
 		return missing("username")
 	}
-	user, err := a.cfg.Users.Create(c.Request.Context(), from, body.Username, body.Password)
+	user, err := a.cfg.Users.Create(c.Request.Context(), h.from, body.Username, body.Password)
 	if err != nil {
 		return refusal(err, "user")
 	}
@@ -121,18 +115,15 @@ func (a *API) CreateUser(c *gin.Context) error {
 
 // User is the handler of GET /admin/v1/users/{sub}.
 func (a *API) User(c *gin.Context) error {
-	if _, err := caller(c); err != nil {
-		return err
-	}
-	id, err := subject(c)
+	h, err := begin(c, nil)
 	if err != nil {
 		return err
 	}
-	user, err := a.cfg.Users.User(c.Request.Context(), id)
+	user, err := a.cfg.Users.User(c.Request.Context(), h.user)
 	if err != nil {
 		return refusal(err, "user")
 	}
-	sessions, err := a.cfg.Sessions.Live(c.Request.Context(), id)
+	sessions, err := a.cfg.Sessions.Live(c.Request.Context(), h.user)
 	if err != nil {
 		return err
 	}
@@ -146,43 +137,29 @@ func (a *API) User(c *gin.Context) error {
 
 // Kick is the handler of POST /admin/v1/users/{sub}/kick.
 func (a *API) Kick(c *gin.Context) error {
-	from, err := caller(c)
-	if err != nil {
-		return err
-	}
-	id, err := subject(c)
-	if err != nil {
-		return err
-	}
 	var body struct {
 		Product  string           `json:"product"`
 		Terminal storage.Terminal `json:"terminal"`
 	}
-	if err := web.ParseOptionalObject(c.Request, &body); err != nil {
+	h, err := begin(c, optional(&body))
+	if err != nil {
 		return err
 	}
 	if body.Product != "" && !slices.Contains(a.cfg.Products, body.Product) {
 		return oauth.New(oauth.InvalidRequest, "product: there is no such product")
 	}
-	events, err := a.cfg.Users.Kick(c.Request.Context(), from, id, body.Product, body.Terminal)
+	events, err := a.cfg.Users.Kick(c.Request.Context(), h.from, h.user, body.Product, body.Terminal)
 	return ended(c, events, err)
 }
 
 // Ban is the handler of POST /admin/v1/users/{sub}/ban.
 func (a *API) Ban(c *gin.Context) error {
-	from, err := caller(c)
-	if err != nil {
-		return err
-	}
-	id, err := subject(c)
-	if err != nil {
-		return err
-	}
 	var body struct {
 		Until  string `json:"until"`
 		Reason string `json:"reason"`
 	}
-	if err := web.ParseOptionalObject(c.Request, &body); err != nil {
+	h, err := begin(c, optional(&body))
+	if err != nil {
 		return err
 	}
 	var until *time.Time
@@ -193,24 +170,17 @@ func (a *API) Ban(c *gin.Context) error {
 		}
 		until = &at
 	}
-	events, err := a.cfg.Users.Ban(c.Request.Context(), from, id, until, body.Reason)
+	events, err := a.cfg.Users.Ban(c.Request.Context(), h.from, h.user, until, body.Reason)
 	return ended(c, events, err)
 }
 
 // Unban is the handler of POST /admin/v1/users/{sub}/unban.
 func (a *API) Unban(c *gin.Context) error {
-	from, err := caller(c)
+	h, err := begin(c, optional(&struct{}{}))
 	if err != nil {
 		return err
 	}
-	id, err := subject(c)
-	if err != nil {
-		return err
-	}
-	if err := web.ParseOptionalObject(c.Request, &struct{}{}); err != nil {
-		return err
-	}
-	if err := a.cfg.Users.Unban(c.Request.Context(), from, id); err != nil {
+	if err := a.cfg.Users.Unban(c.Request.Context(), h.from, h.user); err != nil {
 		return refusal(err, "user")
 	}
 	return nothing(c)
@@ -218,24 +188,17 @@ func (a *API) Unban(c *gin.Context) error {
 
 // SetPassword is the handler of POST /admin/v1/users/{sub}/password.
 func (a *API) SetPassword(c *gin.Context) error {
-	from, err := caller(c)
-	if err != nil {
-		return err
-	}
-	id, err := subject(c)
-	if err != nil {
-		return err
-	}
 	var body struct {
 		Password secret.Text `json:"password"`
 	}
-	if err := web.ParseObject(c.Request, &body); err != nil {
+	h, err := begin(c, object(&body))
+	if err != nil {
 		return err
 	}
 	if body.Password.Empty() {
 		return missing("password")
 	}
-	events, err := a.cfg.Users.SetPassword(c.Request.Context(), from, id, body.Password)
+	events, err := a.cfg.Users.SetPassword(c.Request.Context(), h.from, h.user, body.Password)
 	return ended(c, events, err)
 }
 
@@ -259,15 +222,6 @@ func nothing(c *gin.Context) error {
 	c.Status(http.StatusNoContent)
 	c.Writer.WriteHeaderNow()
 	return nil
-}
-
-// subject is the user that the path names.
-func subject(c *gin.Context) (storage.UserID, error) {
-	id := c.Param(UserParam)
-	if len(id) > maxSub {
-		return "", oauth.New(oauth.NotFound, "there is no such user")
-	}
-	return storage.UserID(id), nil
 }
 
 func missing(name string) error { return oauth.New(oauth.InvalidRequest, name+": is missing or empty") }
