@@ -11,9 +11,12 @@
 //  4. the same after installing it with the system's package manager, where we may: as root, or with
 //     CI set and sudo that asks for nothing.
 //
-// What is still missing then is skipped aloud by the tests, and with CI set it is a failure. The
-// tests use databases of their own names; testrun counts them before and after, and fails if any
-// stayed.
+// Chromium and Node are looked for in the same way, but for servers that run: the path of the program in
+// TALLYSTICK_TEST_CHROMIUM or TALLYSTICK_TEST_NODE, one found on this machine, one installed.
+//
+// What is still missing then is skipped aloud by the tests, and with CI set it is a failure (of
+// Node it is not: Chromium runs the same tests). The tests use databases of their own names; testrun
+// counts them before and after, and fails if any stayed.
 //
 // Temporary files of tests are in memory where the system has a folder for that.
 //

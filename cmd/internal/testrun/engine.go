@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// engine is a kind of server that the tests speak to.
+// engine is a kind of server that the tests speak to, or a program that they start.
 type engine struct {
 	name     string
 	variable string   // the environment variable that holds its address
@@ -21,7 +21,10 @@ type engine struct {
 	binaries []string // names of its server, best first
 	packages map[string][]string
 	probe    func(ctx context.Context, address string) (version string, err error)
-	// launch prepares dir and returns the command of a server on the loopback port, and its address.
+	// optional says that even with CI set its tests may be skipped.
+	optional bool
+	// launch prepares dir and returns the command of a server on the loopback port, and its address. It
+	// is nil for a program, whose address is its path.
 	launch func(ctx context.Context, binary, dir string, port int) (*exec.Cmd, string, error)
 }
 
@@ -58,6 +61,10 @@ func find(ctx context.Context, e engine, dir string) (found, error) {
 		if binary = lookup(e.binaries); binary == "" {
 			return found{}, fmt.Errorf("installed its package, but found none of %v", e.binaries)
 		}
+	}
+	if e.launch == nil {
+		version, err := e.probe(ctx, binary)
+		return found{binary, fmt.Sprintf("%s, %s", version, binary), func() {}}, err
 	}
 	return start(ctx, e, binary, filepath.Join(dir, e.name))
 }
@@ -98,7 +105,7 @@ func install(ctx context.Context, e engine) error {
 		if _, err := exec.LookPath(m.tool); err != nil {
 			continue
 		}
-		fmt.Printf("%-6s installing %v with %s\n", e.name, e.packages[m.tool], m.tool)
+		fmt.Printf("%-8s installing %v with %s\n", e.name, e.packages[m.tool], m.tool)
 		if m.before != nil {
 			if err := runQuiet(ctx, append(append([]string{}, sudo...), m.before...)); err != nil {
 				return err

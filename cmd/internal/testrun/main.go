@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	mysqlVar = "TALLYSTICK_TEST_MYSQL_DSN"
-	redisVar = "TALLYSTICK_TEST_REDIS_URL"
-	ownVar   = "TALLYSTICK_TEST_OWN"
+	mysqlVar    = "TALLYSTICK_TEST_MYSQL_DSN"
+	redisVar    = "TALLYSTICK_TEST_REDIS_URL"
+	chromiumVar = "TALLYSTICK_TEST_CHROMIUM"
+	nodeVar     = "TALLYSTICK_TEST_NODE"
+	ownVar      = "TALLYSTICK_TEST_OWN"
 	// memoryVar names the temporary folder of the tests, if it is in memory.
 	memoryVar = "TALLYSTICK_TEST_MEMORY"
 	// probeTimeout bounds one look at one address, startTimeout the start of a server.
@@ -40,17 +42,17 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	for _, e := range []engine{mysqlEngine(), redisEngine()} {
+	for _, e := range []engine{mysqlEngine(), redisEngine(), chromiumEngine(), nodeEngine()} {
 		found, err := find(ctx, e, dir)
 		if err != nil {
-			if os.Getenv("CI") != "" {
+			if os.Getenv("CI") != "" && !e.optional {
 				return fmt.Errorf("%s: %w (with CI set every engine is needed)", e.name, err)
 			}
-			fmt.Printf("%-6s MISSING: %v; its tests will be skipped\n", e.name, err)
+			fmt.Printf("%-8s MISSING: %v; its tests will be skipped\n", e.name, err)
 			continue
 		}
 		defer found.stop()
-		fmt.Printf("%-6s %s\n", e.name, found.how)
+		fmt.Printf("%-8s %s\n", e.name, found.how)
 		if err := os.Setenv(e.variable, found.address); err != nil {
 			return err
 		}
@@ -85,7 +87,7 @@ func useMemory() error {
 	if dir == "" {
 		return nil
 	}
-	fmt.Printf("%-6s %s, in memory\n", "files", dir)
+	fmt.Printf("%-8s %s, in memory\n", "files", dir)
 	// What go builds is large, and stays where it was.
 	return errors.Join(os.Setenv("GOTMPDIR", os.TempDir()), os.Setenv("TMPDIR", dir), os.Setenv(memoryVar, dir))
 }
