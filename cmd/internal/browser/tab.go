@@ -192,8 +192,8 @@ func (tab *Tab) Screenshot(name string) {
 	const lossless = 100
 	picture, err := chromedp.Run(tab.ctx, chromedp.FullScreenshot(lossless))
 	if err == nil {
-		if err = os.MkdirAll(dir, 0o750); err == nil {
-			err = os.WriteFile(filepath.Join(dir, fileName(tab.t.Name()+"-"+name)+".png"), picture, 0o600)
+		if err = os.MkdirAll(dir, 0o750); err == nil { //nolint:gosec // G703: whoever runs the tests names the folder
+			err = os.WriteFile(filepath.Join(dir, fileName(tab.t.Name()+"-"+name)+".png"), picture, 0o600) //nolint:gosec // G703: as above
 		}
 	}
 	if err != nil {
