@@ -29,6 +29,10 @@ var (
 	ErrExceeds = errors.New("more than is left of the original")
 	// ErrKeyReused says that an idempotency key was used before with another request.
 	ErrKeyReused = errors.New("idempotency key reused with another request")
+	// ErrFull says that the user has as many of these as may be; nothing was changed.
+	ErrFull = errors.New("no room for another")
+	// ErrLastWay says that the user could not get in any more without it; nothing was changed.
+	ErrLastWay = errors.New("the last way in")
 	// ErrBusy says that a lock was not had in the time allowed; nothing was done.
 	ErrBusy = errors.New("busy")
 	// ErrUnavailable says that the store could not be reached, or gave up after its fixed number of

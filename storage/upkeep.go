@@ -24,13 +24,17 @@ const (
 	// trimmed is as good as new, so before has to be older than any repetition. The books then say from
 	// when on they are complete; see [Books].
 	TrimAnswers TrimKind = "answers"
+	// TrimNonces: used nonces by the time until which they are remembered.
+	TrimNonces TrimKind = "nonces"
+	// TrimExchanges: exchanged codes by the time until which their outcome is remembered.
+	TrimExchanges TrimKind = "exchanges"
 	// TrimAudit: audit records by At.
 	TrimAudit TrimKind = "audit"
 )
 
 // TrimKinds lists the kinds in the order in which they are best trimmed.
 func TrimKinds() []TrimKind {
-	return []TrimKind{TrimRefreshes, TrimSessions, TrimEvents, TrimRevoked, TrimAnswers, TrimAudit}
+	return []TrimKind{TrimRefreshes, TrimSessions, TrimEvents, TrimRevoked, TrimAnswers, TrimNonces, TrimExchanges, TrimAudit}
 }
 
 // MaxTrim is how many records [Upkeep.Trim] removes at once.

@@ -226,9 +226,13 @@ func brakeLimits(c configs.Brakes) storage.BrakeLimits {
 	}
 }
 
+// clockSlack is how long what is remembered until a time is kept beyond it: room for clocks that differ.
+const clockSlack = 10 * time.Minute
+
 func retention(c configs.Retention) map[storage.TrimKind]time.Duration {
 	return map[storage.TrimKind]time.Duration{
 		storage.TrimSessions: c.Sessions, storage.TrimRefreshes: c.RefreshTokens, storage.TrimEvents: c.Events,
 		storage.TrimRevoked: c.RevokedTokens, storage.TrimAnswers: c.Answers, storage.TrimAudit: c.Audit,
+		storage.TrimNonces: clockSlack, storage.TrimExchanges: clockSlack,
 	}
 }

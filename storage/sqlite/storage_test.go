@@ -19,6 +19,11 @@ func TestRefreshes(t *testing.T) { t.Parallel(); storagetest.Refreshes(t, open) 
 func TestKeys(t *testing.T)      { t.Parallel(); storagetest.Keys(t, open) }
 func TestAudit(t *testing.T)     { t.Parallel(); storagetest.Audit(t, open) }
 
+func TestFederation(t *testing.T) {
+	t.Parallel()
+	storagetest.Federation(t, func(t *testing.T) storagetest.FederationStore { return engine.SQLite(t).Open(t) })
+}
+
 func TestUpkeep(t *testing.T) {
 	t.Parallel()
 	storagetest.Upkeep(t, func(t *testing.T) storagetest.UpkeepStore { return engine.SQLite(t).Open(t) })

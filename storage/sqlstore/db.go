@@ -153,7 +153,7 @@ func (db *DB) fault(what string, err error) error {
 func sentinel(err error) bool {
 	for _, s := range []error{
 		storage.ErrNotFound, storage.ErrExists, storage.ErrStale, storage.ErrConsumed, storage.ErrEnded, storage.ErrExpired,
-		storage.ErrDisabled, storage.ErrInsufficient, storage.ErrKeyReused, storage.ErrClosed, storage.ErrExceeds, storage.ErrBusy, storage.ErrUnavailable,
+		storage.ErrDisabled, storage.ErrInsufficient, storage.ErrKeyReused, storage.ErrClosed, storage.ErrExceeds, storage.ErrFull, storage.ErrLastWay, storage.ErrBusy, storage.ErrUnavailable,
 	} {
 		if errors.Is(err, s) {
 			return true

@@ -15,7 +15,7 @@ import (
 var _ storage.Upkeep = (*DB)(nil)
 
 const (
-	trimKinds = 6   // kinds of what is trimmed
+	trimKinds = 8   // kinds of what is trimmed
 	trimChunk = 100 // rows that are removed in one transaction
 )
 
@@ -28,6 +28,8 @@ const (
 	dueRevoked   = "SELECT token_id, until_at FROM revoked_tokens WHERE until_at >= ? AND until_at < ? ORDER BY until_at LIMIT ?"
 	dueAudit     = "SELECT audit_id, at FROM audit WHERE at >= ? AND at < ? ORDER BY at LIMIT ?"
 	dueAnswers   = "SELECT user_id, client_id, idem_key, created_at FROM answers WHERE created_at >= ? AND created_at < ? ORDER BY created_at LIMIT ?"
+	dueNonces    = "SELECT nonce_hash, until_at FROM used_nonces WHERE until_at >= ? AND until_at < ? ORDER BY until_at LIMIT ?"
+	dueExchanges = "SELECT code_hash, until_at FROM exchanges WHERE until_at >= ? AND until_at < ? ORDER BY until_at LIMIT ?"
 	tokensOf     = "SELECT token_hash, expires_at FROM refresh_tokens WHERE session_id = ? LIMIT ?"
 
 	firstTrim  = " trims (kind, before_at) VALUES (?, ?)"
@@ -40,6 +42,8 @@ const (
 	dropRevoked = "DELETE FROM revoked_tokens WHERE token_id = ?"
 	dropAudit   = "DELETE FROM audit WHERE audit_id = ?"
 	dropAnswer  = "DELETE FROM answers WHERE user_id = ? AND client_id = ? AND idem_key = ?"
+	dropNonce   = "DELETE FROM used_nonces WHERE nonce_hash = ?"
+	dropCode    = "DELETE FROM exchanges WHERE code_hash = ?"
 )
 
 // trimRule is how one kind is trimmed. The columns found are the primary key and then the time.
@@ -56,6 +60,8 @@ func trimRules() [trimKinds]trimRule {
 		{storage.TrimEvents, dueEvents, dropEvent, 1},
 		{storage.TrimRevoked, dueRevoked, dropRevoked, 1},
 		{storage.TrimAnswers, dueAnswers, dropAnswer, 3},
+		{storage.TrimNonces, dueNonces, dropNonce, 1},
+		{storage.TrimExchanges, dueExchanges, dropCode, 1},
 		{storage.TrimAudit, dueAudit, dropAudit, 1},
 	}
 }
