@@ -3,6 +3,7 @@ package resource_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,7 +52,13 @@ func TestTheRoutes(t *testing.T) {
 			t.Errorf("%s %s without a token: %d", route.Method, path, g.status)
 		}
 	}
-	want := []string{"GET /v1/wallet", "GET /v1/wallet/entries", "GET /v1/transfers/:id", "POST /v1/transfers", "POST /v1/deposits"}
+	want := []string{
+		"GET /v1/wallet", "GET /v1/wallet/entries", "GET /v1/transfers/:id", "GET /v1/holds/:id",
+		"POST /v1/transfers", "POST /v1/transfers/:id/reversals", "POST /v1/deposits", "POST /v1/withdrawals",
+		"POST /v1/holds", "POST /v1/holds/:id/capture", "POST /v1/holds/:id/void",
+	}
+	slices.Sort(got)
+	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)
 	}

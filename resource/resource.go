@@ -18,6 +18,9 @@ const (
 	ScopeRead     = "wallet:read"
 	ScopeTransfer = "wallet:transfer"
 	ScopeDeposit  = "wallet:deposit"
+	ScopeWithdraw = "wallet:withdraw"
+	ScopeHold     = "wallet:hold"
+	ScopeReverse  = "wallet:reverse"
 )
 
 // Config is what a [Server] is made of.
@@ -70,6 +73,12 @@ func (s *Server) Register(r gin.IRouter) {
 	strictUser := func(scope string) gin.HandlerFunc {
 		return s.guard.Admit(guard.Need{Scopes: []string{scope}, Holder: guard.UserToken, Strict: true})
 	}
+	anyone := func(scope string) gin.HandlerFunc {
+		return s.guard.Admit(guard.Need{Scopes: []string{scope}, Holder: guard.AnyToken})
+	}
+	strictAnyone := func(scope string) gin.HandlerFunc {
+		return s.guard.Admit(guard.Need{Scopes: []string{scope}, Holder: guard.AnyToken, Strict: true})
+	}
 	strictClient := func(scope string) gin.HandlerFunc {
 		return s.guard.Admit(guard.Need{Scopes: []string{scope}, Holder: guard.ClientToken, Strict: true})
 	}
@@ -79,5 +88,11 @@ func (s *Server) Register(r gin.IRouter) {
 	r.GET("/v1/wallet/entries", user(ScopeRead), h(s.api.Entries))
 	r.POST("/v1/transfers", strictUser(ScopeTransfer), h(s.api.Transfer))
 	r.GET("/v1/transfers/:id", user(ScopeRead), h(s.api.TransferByID))
+	r.POST("/v1/transfers/:id/reversals", strictAnyone(ScopeReverse), h(s.api.Reverse))
+	r.POST("/v1/withdrawals", strictClient(ScopeWithdraw), h(s.api.Withdraw))
+	r.POST("/v1/holds", strictAnyone(ScopeHold), h(s.api.Hold))
+	r.GET("/v1/holds/:id", anyone(ScopeHold), h(s.api.HoldByID))
+	r.POST("/v1/holds/:id/capture", strictAnyone(ScopeHold), h(s.api.Capture))
+	r.POST("/v1/holds/:id/void", strictAnyone(ScopeHold), h(s.api.Void))
 	r.POST("/v1/deposits", strictClient(ScopeDeposit), h(s.api.Deposit))
 }

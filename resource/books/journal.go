@@ -121,13 +121,18 @@ func checkAnswer(r *Report, k storage.IdempotencyKey, a storage.Answer) (told st
 		return "", false
 	}
 	var body struct {
-		ID       storage.JournalID `json:"id"`
+		ID storage.JournalID `json:"id"`
+		// ClosedBy is the journal where the body is of a hold that it closed.
+		ClosedBy storage.JournalID `json:"closed_by"`
 		Amount   money.Minor       `json:"amount"`
 		Currency money.Currency    `json:"currency"`
 	}
 	if err := json.Unmarshal(a.Body, &body); err != nil {
 		r.fault(at, "its body cannot be read: %v", err)
 		return string(a.Journal) + " ?", true
+	}
+	if body.ClosedBy == a.Journal {
+		body.ID = a.Journal
 	}
 	if body.ID != a.Journal {
 		r.fault(at, "its body is of journal %.64q", string(body.ID))

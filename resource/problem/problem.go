@@ -24,6 +24,10 @@ const (
 	LimitExceeded          Code = wallet.CodeLimitExceeded
 	KeyRequired            Code = wallet.CodeKeyRequired
 	InvalidRequest         Code = wallet.CodeInvalidRequest
+	HoldClosed             Code = wallet.CodeHoldClosed
+	ReversalExceeds        Code = wallet.CodeReversalExceeds
+	NotReversible          Code = wallet.CodeNotReversible
+	NotAllowed             Code = wallet.CodeNotAllowed
 	KeyReused              Code = "idempotency_key_reused"
 	WalletBusy             Code = "wallet_busy"
 	NotFound               Code = "not_found"
@@ -57,6 +61,14 @@ func table(c Code) (entry, bool) {
 		return entry{http.StatusUnprocessableEntity, "Unknown currency"}, true
 	case LimitExceeded:
 		return entry{http.StatusUnprocessableEntity, "Limit exceeded"}, true
+	case HoldClosed:
+		return entry{http.StatusConflict, "Hold closed"}, true
+	case ReversalExceeds:
+		return entry{http.StatusUnprocessableEntity, "Reversal exceeds original"}, true
+	case NotReversible:
+		return entry{http.StatusUnprocessableEntity, "Not reversible"}, true
+	case NotAllowed:
+		return entry{http.StatusForbidden, "Not allowed"}, true
 	case KeyRequired:
 		return entry{http.StatusBadRequest, "Idempotency key required"}, true
 	case KeyReused:

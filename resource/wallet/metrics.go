@@ -10,8 +10,13 @@ import (
 )
 
 const (
-	opTransfer = "transfer"
-	opDeposit  = "deposit"
+	opTransfer   = "transfer"
+	opDeposit    = "deposit"
+	opWithdrawal = "withdrawal"
+	opHold       = "hold"
+	opCapture    = "capture"
+	opVoid       = "void"
+	opReversal   = "reversal"
 )
 
 type metrics struct {

@@ -18,6 +18,14 @@ const (
 	CodeLimitExceeded     = "limit_exceeded"
 	CodeKeyRequired       = "idempotency_key_required"
 	CodeInvalidRequest    = "invalid_request"
+	// CodeHoldClosed: captured, voided or expired before.
+	CodeHoldClosed = "hold_closed"
+	// CodeReversalExceeds: more than is left of what was moved.
+	CodeReversalExceeds = "reversal_exceeds_original"
+	// CodeNotReversible: a journal of a kind that is not reversed.
+	CodeNotReversible = "not_reversible"
+	// CodeNotAllowed: by a party who may see it, but not do this to it.
+	CodeNotAllowed = "not_allowed"
 )
 
 // ErrCursor says that a cursor is not one that this statement handed out.
@@ -43,9 +51,15 @@ func refuse(code, format string, args ...any) error {
 	return &Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
-// refusal names what the books refused.
-func refusal(err error) *Refusal {
+// refusal names what the books refused a journal of a kind.
+func refusal(kind storage.JournalKind, err error) *Refusal {
 	switch {
+	case errors.Is(err, storage.ErrClosed):
+		return &Refusal{CodeHoldClosed, "the hold was captured or voided before, or is past its time; nothing was moved"}
+	case errors.Is(err, storage.ErrExceeds) && kind == storage.KindCapture:
+		return &Refusal{CodeAmountOutOfRange, "that is more than is held; nothing was moved"}
+	case errors.Is(err, storage.ErrExceeds):
+		return &Refusal{CodeReversalExceeds, "that is more than is left of the original after its other reversals; nothing was moved"}
 	case errors.Is(err, storage.ErrInsufficient):
 		return &Refusal{CodeInsufficientFunds, "the wallet does not have that much available; nothing was moved"}
 	case errors.Is(err, storage.ErrNotFound):

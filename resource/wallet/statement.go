@@ -63,20 +63,36 @@ func (w *Wallet) Balances(ctx context.Context, user storage.UserID) ([]Balance, 
 	return out, nil
 }
 
-// Transferred returns the transfer, or other journal, with that identifier to somebody who is a party
+// Transferred returns the transfer, or other journal that moved money, with that identifier to somebody who is a party
 // to it. To everybody else it does not exist: storage.ErrNotFound.
 func (w *Wallet) Transferred(ctx context.Context, user storage.UserID, id storage.JournalID) (Transfer, error) {
-	if len(id) != storage.IDLength || user == "" {
+	if user == "" {
 		return Transfer{}, fmt.Errorf("transfer by id: %w", storage.ErrNotFound)
 	}
-	j, err := w.cfg.Ledger.Journal(ctx, id)
+	j, err := w.moved(ctx, user, id)
 	if err != nil {
 		return Transfer{}, fmt.Errorf("transfer by id: %w", err)
 	}
-	if j.From != user && j.To != user {
-		return Transfer{}, fmt.Errorf("transfer by id: not a party: %w", storage.ErrNotFound)
-	}
 	return transferOf(j), nil
+}
+
+// moved finds a journal that moved money, for a party to it or, with an empty actor, an internal app. A
+// hold is not such a journal, and neither is what let go of one.
+func (w *Wallet) moved(ctx context.Context, actor storage.UserID, id storage.JournalID) (storage.Journal, error) {
+	if len(id) != storage.IDLength {
+		return storage.Journal{}, storage.ErrNotFound
+	}
+	j, err := w.cfg.Ledger.Journal(ctx, id)
+	if err != nil {
+		return j, err
+	}
+	if !j.Kind.Moves() {
+		return j, fmt.Errorf("a %s: %w", j.Kind, storage.ErrNotFound)
+	}
+	if actor != "" && j.From != actor && j.To != actor {
+		return j, fmt.Errorf("not a party: %w", storage.ErrNotFound)
+	}
+	return j, nil
 }
 
 // Entries returns a page of a user's statement, newest first. Errors: [*Refusal] for a currency or a

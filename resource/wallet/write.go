@@ -44,8 +44,8 @@ func (w *Wallet) Transfer(ctx context.Context, o TransferOrder) (Outcome, error)
 		To:        storage.WalletAccount(o.To, o.Amount.Currency),
 		MustExist: o.To,
 		Success:   answerTransfer,
-		Refuse:    w.answerRefusal,
-	}, o.User, w.wait(o.Wait))
+		Refuse:    w.refuses(storage.KindTransfer),
+	}, route{payer: o.User, wait: w.wait(o.Wait)})
 	if err != nil {
 		err = fmt.Errorf("transfer: %w", err)
 	}
@@ -71,8 +71,8 @@ func (w *Wallet) Deposit(ctx context.Context, o DepositOrder) (Outcome, error) {
 		To:        storage.WalletAccount(o.User, o.Amount.Currency),
 		MustExist: o.User,
 		Success:   answerDeposit,
-		Refuse:    w.answerRefusal,
-	}, "", 0)
+		Refuse:    w.refuses(storage.KindDeposit),
+	}, route{})
 	if err != nil {
 		err = fmt.Errorf("deposit: %w", err)
 	}
@@ -87,20 +87,29 @@ func (w *Wallet) wait(asked *time.Duration) time.Duration {
 	return min(max(*asked, 0), w.cfg.LockWait)
 }
 
-// write takes a posting down the one road. payer is empty for a credit.
-func (w *Wallet) write(ctx context.Context, p storage.Posting, payer storage.UserID, wait time.Duration) (Outcome, error) {
+// route is how a posting goes down the one road.
+type route struct {
+	// payer is whose lock is taken, waited for as long as wait says; empty for a credit.
+	payer storage.UserID
+	wait  time.Duration
+	// lasts is how long a hold lasts; 0 for other kinds.
+	lasts time.Duration
+}
+
+// write takes a posting down the one road.
+func (w *Wallet) write(ctx context.Context, p storage.Posting, r route) (Outcome, error) {
 	a, err := w.cfg.Ledger.Answered(ctx, p.Key, p.RequestHash)
 	switch {
 	case err == nil:
 		return outcome(a, true), nil
 	case !errors.Is(err, storage.ErrNotFound):
 		return Outcome{}, fmt.Errorf("look up key: %w", err)
-	case payer == "":
-		return w.post(ctx, p)
+	case r.payer == "":
+		return w.post(ctx, p, r)
 	}
-	until := w.cfg.Now().Add(wait)
+	until := w.cfg.Now().Add(r.wait)
 	for try := 1; ; try++ {
-		out, err := w.postLocked(ctx, p, payer, wait)
+		out, err := w.postLocked(ctx, p, r)
 		if !errors.Is(err, storage.ErrStale) {
 			return out, err
 		}
@@ -108,13 +117,13 @@ func (w *Wallet) write(ctx context.Context, p storage.Posting, payer storage.Use
 		if try == postTries {
 			return Outcome{}, fmt.Errorf("lost the lock %d times: %w", try, errors.Join(storage.ErrBusy, err))
 		}
-		wait = max(until.Sub(w.cfg.Now()), 0)
+		r.wait = max(until.Sub(w.cfg.Now()), 0)
 	}
 }
 
 // postLocked posts under the payer's lock, or without where there is no telling who has it.
-func (w *Wallet) postLocked(ctx context.Context, p storage.Posting, payer storage.UserID, wait time.Duration) (Outcome, error) {
-	release, held, err := w.lock(ctx, payer, wait)
+func (w *Wallet) postLocked(ctx context.Context, p storage.Posting, r route) (Outcome, error) {
+	release, held, err := w.lock(ctx, r.payer, r.wait)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -126,14 +135,17 @@ func (w *Wallet) postLocked(ctx context.Context, p storage.Posting, payer storag
 		}
 		p.Fence = &fence
 	}
-	return w.post(ctx, p)
+	return w.post(ctx, p, r)
 }
 
 // post stamps the posting only here: a session may have run out while its owner waited for the lock.
-func (w *Wallet) post(ctx context.Context, p storage.Posting) (Outcome, error) {
+func (w *Wallet) post(ctx context.Context, p storage.Posting, r route) (Outcome, error) {
 	p.Now = storage.Instant(w.cfg.Now())
 	p.Journal.ID = storage.JournalID(storage.NewID(p.Now))
 	p.Journal.CreatedAt = p.Now
+	if r.lasts > 0 {
+		p.HoldUntil = p.Now.Add(r.lasts)
+	}
 	posted, err := w.cfg.Ledger.Post(ctx, p)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("post: %w", err)

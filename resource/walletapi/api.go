@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -60,17 +59,14 @@ func (a *API) Entries(c *gin.Context) error {
 
 // Transfer answers POST /v1/transfers.
 func (a *API) Transfer(c *gin.Context) error {
-	p, err := principal(c)
+	w, err := a.begin(c)
 	if err != nil {
 		return err
 	}
-	if p.User == "" {
+	if w.User == "" {
 		return unguarded(c)
 	}
-	o := wallet.TransferOrder{Bearer: p.Bearer(), User: p.User, Wait: preferredWait(c.Request.Header)}
-	if o.Key, err = idempotencyKey(c.Request.Header); err != nil {
-		return err
-	}
+	o := wallet.TransferOrder{Bearer: w.Bearer(), User: w.User, Key: w.key, Wait: w.wait}
 	var to, currency string
 	err = readBody(c.Writer, c.Request,
 		text("to", true, &to), minor("amount", &o.Amount.Minor), text("currency", true, &currency), text("memo", false, &o.Memo))
@@ -78,17 +74,12 @@ func (a *API) Transfer(c *gin.Context) error {
 		return err
 	}
 	o.To, o.Amount.Currency = storage.UserID(to), money.Currency(currency)
-	if o.Wait != nil {
-		c.Header(headerApplied, "wait="+strconv.Itoa(int(min(*o.Wait, a.wallet.LockWait())/time.Second)))
-	}
 	out, err := a.wallet.Transfer(c.Request.Context(), o)
 	if err != nil {
 		return err
 	}
-	if out.Code == "" {
-		c.Header("Location", "/v1/transfers/"+string(out.Journal))
-	}
-	return written(c, out)
+	w.locate(c, out)
+	return written(c, http.StatusCreated, out)
 }
 
 // TransferByID answers GET /v1/transfers/:id.
@@ -128,7 +119,7 @@ func (a *API) Deposit(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return written(c, out)
+	return written(c, http.StatusCreated, out)
 }
 
 // principal is who calls.
@@ -177,8 +168,8 @@ func query(c *gin.Context) (wallet.Query, error) {
 	return q, nil
 }
 
-// written answers a write with what is recorded under its key.
-func written(c *gin.Context, out wallet.Outcome) error {
+// written answers a write with what is recorded under its key; status is that of its success.
+func written(c *gin.Context, status int, out wallet.Outcome) error {
 	if out.Replayed {
 		c.Header(headerReplayed, "true")
 	}
@@ -186,7 +177,7 @@ func written(c *gin.Context, out wallet.Outcome) error {
 		problem.Write(c.Writer, problem.Status(problem.Code(out.Code)), out.Body)
 		return nil
 	}
-	raw(c, http.StatusCreated, out.Body)
+	raw(c, status, out.Body)
 	return nil
 }
 

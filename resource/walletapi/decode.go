@@ -8,7 +8,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tallystick/tallystick/resource/problem"
@@ -67,6 +69,43 @@ func minor(name string, into *int64) field {
 		*into = n
 		return nil
 	}}
+}
+
+// part is an amount that may be left out, for all there is. Zero is none of the two.
+func part(name string, into *int64) field {
+	f := minor(name, into)
+	f.required = false
+	set := f.set
+	f.set = func(raw json.RawMessage) error {
+		if err := set(raw); err != nil {
+			return err
+		}
+		if *into < 1 {
+			return problem.New(problem.AmountOutOfRange, fmt.Sprintf("%s: %d is not between 1 and %d", name, *into, money.Max))
+		}
+		return nil
+	}
+	return f
+}
+
+// seconds is a length of time that may be left out: an integer of at least one second.
+func seconds(name string, into *time.Duration) field {
+	return field{name, false, func(raw json.RawMessage) error {
+		n, err := strconv.ParseInt(string(raw), 10, 32)
+		if err != nil || n < 1 || raw[0] == '0' {
+			return errors.New("must be a number of seconds such as 3600")
+		}
+		*into = time.Duration(n) * time.Second
+		return nil
+	}}
+}
+
+// readOptionalBody is readBody where every field may be left out, and so the body with them.
+func readOptionalBody(w http.ResponseWriter, r *http.Request, fields ...field) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	return readBody(w, r, fields...)
 }
 
 // readBody reads a JSON object into fields, or says which part of it cannot be understood.
@@ -193,6 +232,9 @@ func unknown(name string, fields []field) error {
 }
 
 func names(fields []field) string {
+	if len(fields) == 0 {
+		return "none"
+	}
 	var b strings.Builder
 	for i, f := range fields {
 		if i > 0 {

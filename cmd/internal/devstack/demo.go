@@ -62,7 +62,7 @@ type demoClient struct {
 }
 
 func demoClients(issuer string) []demoClient {
-	userScopes := []string{"wallet:read", "wallet:transfer"}
+	userScopes := []string{"wallet:read", "wallet:transfer", "wallet:hold", "wallet:reverse"}
 	appGrants := []string{oauth.GrantPassword, oauth.GrantRefreshToken, oauth.GrantLoginToken, oauth.GrantDeviceCode, oauth.GrantWeChat}
 	browserFirst := []storage.Terminal{storage.Browser, storage.Mobile, storage.API}
 	return []demoClient{

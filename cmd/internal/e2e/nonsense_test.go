@@ -170,7 +170,7 @@ func (s *sweep) count(t *testing.T, e endpoint, r reply) {
 		t.Errorf("%s %s: %v in %s", e.method, e.path, err, r.body)
 	}
 	switch e.path {
-	case "/v1/transfers":
+	case "/v1/transfers", "/v1/holds", "/v1/withdrawals":
 		s.moved -= moved.Amount
 	case "/v1/deposits":
 		s.moved += moved.Amount
