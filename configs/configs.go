@@ -142,6 +142,8 @@ type Retention struct {
 	// Answers to writes and Audit records are kept from when they were made.
 	Answers time.Duration
 	Audit   time.Duration
+	// Handoffs, the requests of devices and login tokens, are kept beyond their expiry.
+	Handoffs time.Duration
 }
 
 // Product is a product by its terminals: mobile, browser and api.
@@ -240,7 +242,7 @@ func Default() Config {
 		},
 		Guard: Guard{CacheSize: 100_000, MaxEnded: 1_000_000, Poll: 100 * time.Millisecond},
 		Retention: Retention{
-			Sessions: day, RefreshTokens: day, Events: time.Hour, RevokedTokens: time.Hour, Answers: DefaultAnswers, Audit: DefaultAudit,
+			Sessions: day, RefreshTokens: day, Events: time.Hour, RevokedTokens: time.Hour, Answers: DefaultAnswers, Audit: DefaultAudit, Handoffs: day,
 		},
 		Log: Log{Level: "info", Format: "json"},
 	}

@@ -91,6 +91,7 @@ func (c *Config) keys() []key {
 		span("retention.revoked_tokens", &r.RevokedTokens),
 		span("retention.answers", &r.Answers),
 		span("retention.audit", &r.Audit),
+		span("retention.handoffs", &r.Handoffs),
 		text("log.level", &c.Log.Level),
 		text("log.format", &c.Log.Format),
 	}

@@ -276,6 +276,7 @@ func (c *Config) checkRetention(f *faults) {
 	spanBetween(f, "retention.revoked_tokens", r.RevokedTokens, 10*time.Minute, most)
 	spanBetween(f, "retention.answers", r.Answers, 7*day, most)
 	spanBetween(f, "retention.audit", r.Audit, day, most)
+	spanBetween(f, "retention.handoffs", r.Handoffs, 10*time.Minute, most)
 }
 
 func (c *Config) checkWallet(f *faults) {

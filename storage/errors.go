@@ -35,6 +35,12 @@ var (
 	ErrLastWay = errors.New("the last way in")
 	// ErrBusy says that a lock was not had in the time allowed; nothing was done.
 	ErrBusy = errors.New("busy")
+	// ErrTaken says that somebody else has taken it first; nothing was changed.
+	ErrTaken = errors.New("taken by another")
+	// ErrWrongNumber says that the number that was to be told is another one.
+	ErrWrongNumber = errors.New("wrong number")
+	// ErrLimit says that there are as many already as there may be; nothing was added.
+	ErrLimit = errors.New("too many")
 	// ErrUnavailable says that the store could not be reached, or gave up after its fixed number of
 	// retries. Whether a change was made is unknown unless the method says otherwise.
 	ErrUnavailable = errors.New("temporarily unavailable")

@@ -169,6 +169,8 @@ type Opening struct {
 	MaxSessions int
 	// Credential, if not nil, is the [User.Credential] that the proof of identity was checked against.
 	Credential *int64
+	// Claim, if not nil, is the hand-off that this sign-in redeems.
+	Claim *HandoffClaim
 	// Audit is appended in the same transaction; nil for none. The store fills in the session.
 	Audit *AuditRecord
 	Now   time.Time
@@ -222,8 +224,11 @@ type EndOrder struct {
 	Terminal Terminal
 	// Except is a session to spare.
 	Except SessionID
-	Reason Reason
-	Actor  string
+	// StartedBy narrows the selection to what was started from a session by hand-offs, and from those in
+	// turn. What that session and those have approved or issued, and nobody has redeemed, is cancelled.
+	StartedBy SessionID
+	Reason    Reason
+	Actor     string
 	// Account, if not nil, is changed in the same transaction, before the sessions are ended.
 	Account *AccountChange
 	// Audit is appended in the same transaction; nil for none.
@@ -268,6 +273,10 @@ type Sessions interface {
 	// An inserted session has the slot's version plus one. However many sign-ins race, they come one
 	// after the other: never two live ones on a kickout slot, never none, and one session for all who
 	// join. Every ended session gets its event in the same transaction.
+	//
+	// With a claim, the hand-off is redeemed in the same transaction: the session that approved it, or the
+	// client that issued it, is locked and has to stand ([*EndedError] if not), and the hand-off has to be
+	// approved for this user and in time: ErrConsumed if it is not. Of any number who race, one gets a session.
 	//
 	// Open gives ErrNotFound for an unknown user, ErrDisabled for a disabled or banned one, ErrStale
 	// if the user's credential number is not the one given. A user who is banned, disabled, or whose

@@ -30,11 +30,18 @@ const (
 	TrimExchanges TrimKind = "exchanges"
 	// TrimAudit: audit records by At.
 	TrimAudit TrimKind = "audit"
+	// TrimDevices: requests of devices by ExpiresAt; TrimLogins: login tokens by ExpiresAt.
+	TrimDevices TrimKind = "device_requests"
+	TrimLogins  TrimKind = "login_tokens"
+	// TrimStarts: which session was started from which, by the ExpiresAt of the one that was started.
+	TrimStarts TrimKind = "session_starts"
 )
 
 // TrimKinds lists the kinds in the order in which they are best trimmed.
 func TrimKinds() []TrimKind {
-	return []TrimKind{TrimRefreshes, TrimSessions, TrimEvents, TrimRevoked, TrimAnswers, TrimNonces, TrimExchanges, TrimAudit}
+	return []TrimKind{
+		TrimRefreshes, TrimSessions, TrimEvents, TrimRevoked, TrimAnswers, TrimNonces, TrimExchanges, TrimDevices, TrimLogins, TrimStarts, TrimAudit,
+	}
 }
 
 // MaxTrim is how many records [Upkeep.Trim] removes at once.

@@ -26,6 +26,11 @@ func TestFederation(t *testing.T) {
 	storagetest.Federation(t, func(t *testing.T) storagetest.FederationStore { return engine.MySQL(t).Open(t) })
 }
 
+func TestHandoffs(t *testing.T) {
+	t.Parallel()
+	storagetest.Handoffs(t, func(t *testing.T) storagetest.HandoffStore { return engine.MySQL(t).Open(t) })
+}
+
 func TestUpkeep(t *testing.T) {
 	t.Parallel()
 	storagetest.Upkeep(t, func(t *testing.T) storagetest.UpkeepStore { return engine.MySQL(t).Open(t) })

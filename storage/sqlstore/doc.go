@@ -15,7 +15,7 @@
 // that it lost a deadlock or a lock wait: [writeTries] times with jitter, then
 // [storage.ErrUnavailable]. Rows are locked in one order everywhere:
 //
-//	user → slot → session → refresh token → client → account (by name) → hold → feed
+//	user → slot → session → hand-off → refresh token → client → account (by name) → hold → feed
 //
 // so that what deadlocks is rare rather than usual.
 //
@@ -43,6 +43,18 @@
 // has an unused token is a member, and one that has none has left; that alone tells a copy of a token that
 // was signed out from one that was stolen. The row of the session is locked meanwhile, so that of those who
 // leave at once one is the last, and ends it.
+//
+// # Hand-offs
+//
+// A hand-off is redeemed by a conditional UPDATE in the transaction of [DB.Open]: there is never a session
+// without its hand-off used up, nor the other way round, and a crash leaves both or neither. The session
+// that approved is locked there, after those of the slot, of which it may be one.
+//
+// Who ends all that a session has started cancels first what it has approved, and looks then for what was
+// started. A redemption that is in progress holds the row of its hand-off, so it is waited for and found, or
+// finds its hand-off cancelled. This takes hand-offs before sessions, against the order; a deadlock is run again.
+//
+// Limits on how many are open are counted with an index, without a lock: who races may pass them.
 //
 // # Upkeep
 //

@@ -18,8 +18,10 @@ func (db *DB) End(ctx context.Context, o storage.EndOrder) ([]storage.Event, err
 		if err := db.lockAccount(ctx, tx, o, now); err != nil {
 			return err
 		}
-		ids, err := collect(ctx, tx, scanText[storage.SessionID], selectUserIDs, string(o.User), string(o.Session), string(o.Session),
-			o.Product, o.Product, string(o.Terminal), string(o.Terminal), string(o.Except))
+		ids, err := narrow(ctx, tx, &o, func() ([]storage.SessionID, error) {
+			return collect(ctx, tx, scanText[storage.SessionID], selectUserIDs, string(o.User), string(o.Session), string(o.Session),
+				o.Product, o.Product, string(o.Terminal), string(o.Terminal), string(o.Except))
+		})
 		if err != nil {
 			return fmt.Errorf("find sessions: %w", err)
 		}

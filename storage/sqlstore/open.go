@@ -61,6 +61,9 @@ func (s *signIn) run(ctx context.Context) (storage.Opened, error) {
 	if err != nil {
 		return storage.Opened{}, err
 	}
+	if err := s.origin(ctx); err != nil {
+		return storage.Opened{}, err
+	}
 	joined, err := s.applyMode(ctx, open)
 	if err != nil {
 		return storage.Opened{}, err
@@ -72,6 +75,9 @@ func (s *signIn) run(ctx context.Context) (storage.Opened, error) {
 		out.Session, err = s.insert(ctx, version+1)
 	}
 	if err != nil {
+		return storage.Opened{}, err
+	}
+	if err := s.redeem(ctx, &out.Session); err != nil {
 		return storage.Opened{}, err
 	}
 	if out.Refresh, err = s.refresh(ctx, out.Session); err != nil {

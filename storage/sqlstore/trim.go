@@ -15,7 +15,7 @@ import (
 var _ storage.Upkeep = (*DB)(nil)
 
 const (
-	trimKinds = 8   // kinds of what is trimmed
+	trimKinds = 11  // kinds of what is trimmed
 	trimChunk = 100 // rows that are removed in one transaction
 )
 
@@ -30,6 +30,9 @@ const (
 	dueAnswers   = "SELECT user_id, client_id, idem_key, created_at FROM answers WHERE created_at >= ? AND created_at < ? ORDER BY created_at LIMIT ?"
 	dueNonces    = "SELECT nonce_hash, until_at FROM used_nonces WHERE until_at >= ? AND until_at < ? ORDER BY until_at LIMIT ?"
 	dueExchanges = "SELECT code_hash, until_at FROM exchanges WHERE until_at >= ? AND until_at < ? ORDER BY until_at LIMIT ?"
+	dueDevices   = "SELECT request_id, expires_at FROM device_requests WHERE expires_at >= ? AND expires_at < ? ORDER BY expires_at LIMIT ?"
+	dueLogins    = "SELECT token_id, expires_at FROM login_tokens WHERE expires_at >= ? AND expires_at < ? ORDER BY expires_at LIMIT ?"
+	dueStarts    = "SELECT user_id, session_id, origin_id, expires_at FROM session_starts WHERE expires_at >= ? AND expires_at < ? ORDER BY expires_at LIMIT ?"
 	tokensOf     = "SELECT token_hash, expires_at FROM refresh_tokens WHERE session_id = ? LIMIT ?"
 
 	firstTrim  = " trims (kind, before_at) VALUES (?, ?)"
@@ -44,6 +47,9 @@ const (
 	dropAnswer  = "DELETE FROM answers WHERE user_id = ? AND client_id = ? AND idem_key = ?"
 	dropNonce   = "DELETE FROM used_nonces WHERE nonce_hash = ?"
 	dropCode    = "DELETE FROM exchanges WHERE code_hash = ?"
+	dropDevice  = "DELETE FROM device_requests WHERE request_id = ?"
+	dropLogin   = "DELETE FROM login_tokens WHERE token_id = ?"
+	dropStart   = "DELETE FROM session_starts WHERE user_id = ? AND session_id = ? AND origin_id = ?"
 )
 
 // trimRule is how one kind is trimmed. The columns found are the primary key and then the time.
@@ -63,6 +69,9 @@ func trimRules() [trimKinds]trimRule {
 		{storage.TrimNonces, dueNonces, dropNonce, 1},
 		{storage.TrimExchanges, dueExchanges, dropCode, 1},
 		{storage.TrimAudit, dueAudit, dropAudit, 1},
+		{storage.TrimDevices, dueDevices, dropDevice, 1},
+		{storage.TrimLogins, dueLogins, dropLogin, 1},
+		{storage.TrimStarts, dueStarts, dropStart, 3},
 	}
 }
 
