@@ -15,12 +15,17 @@ import (
 func dialect(v version) sqlstore.Dialect {
 	d := sqlstore.Dialect{
 		Name: "mysql", ForUpdate: " FOR UPDATE", ForShare: " LOCK IN SHARE MODE",
-		InsertIgnore: "INSERT IGNORE INTO", Classify: classify,
+		InsertIgnore: "INSERT IGNORE INTO", UpdateFrom: updateFrom, Classify: classify,
 	}
 	if v.product == "TiDB" {
 		d.ForShare = d.ForUpdate // see the package comment
 	}
 	return d
+}
+
+// updateFrom joins in the order that is written, whatever the optimizer thinks of the sizes.
+func updateFrom(table, set, rows, where string) string {
+	return "UPDATE " + rows + " STRAIGHT_JOIN " + table + " SET " + set + " WHERE " + where
 }
 
 // classify tells what an error means by its number

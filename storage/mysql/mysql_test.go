@@ -12,6 +12,9 @@ import (
 
 	driverpkg "github.com/go-sql-driver/mysql"
 	"github.com/google/go-cmp/cmp"
+	tidb "github.com/pingcap/tidb/pkg/parser"
+	tidbast "github.com/pingcap/tidb/pkg/parser/ast"
+	_ "github.com/pingcap/tidb/pkg/parser/test_driver" // the values of the parser
 
 	"github.com/tallystick/tallystick/keys/secret"
 	"github.com/tallystick/tallystick/storage/sqlstore"
@@ -165,5 +168,19 @@ func TestErrorNumbers(t *testing.T) {
 	}
 	if got := classify(errors.New("Error 1062: Duplicate entry")); got != sqlstore.FaultOther {
 		t.Errorf("a text was read: %v", got)
+	}
+}
+
+// An UPDATE by rows parses on TiDB too, and is joined in the order that is written.
+func TestUpdateFromParses(t *testing.T) {
+	t.Parallel()
+	statement := updateFrom("accounts", "balance = balance + moved", "(SELECT ? AS id, ? AS moved UNION ALL SELECT ?, ?) AS moves", "account_id = id")
+	parsed, _, err := tidb.New().Parse(statement, "", "")
+	if err != nil || len(parsed) != 1 {
+		t.Fatalf("%s: %v, %v", statement, parsed, err)
+	}
+	update, ok := parsed[0].(*tidbast.UpdateStmt)
+	if !ok || !update.TableRefs.TableRefs.StraightJoin {
+		t.Errorf("%s: %T", statement, parsed[0])
 	}
 }

@@ -14,7 +14,12 @@ import (
 // dialect says what differs here. A write transaction has the database to itself, so nothing more
 // has to be locked.
 func dialect() sqlstore.Dialect {
-	return sqlstore.Dialect{Name: "sqlite", InsertIgnore: "INSERT OR IGNORE INTO", Classify: classify}
+	return sqlstore.Dialect{Name: "sqlite", InsertIgnore: "INSERT OR IGNORE INTO", UpdateFrom: updateFrom, Classify: classify}
+}
+
+// updateFrom: the table is updated by its key, so it is the one that is looked into.
+func updateFrom(table, set, rows, where string) string {
+	return "UPDATE " + table + " SET " + set + " FROM " + rows + " WHERE " + where
 }
 
 // classify tells what an error means by its number. The low byte of an extended result code is the

@@ -24,6 +24,9 @@ type Dialect struct {
 	// InsertIgnore begins an INSERT that does nothing when the row is there: "INSERT IGNORE INTO" or
 	// "INSERT OR IGNORE INTO".
 	InsertIgnore string
+	// UpdateFrom is an UPDATE of a table by rows, a subquery with a name. Rows come first: each is looked for in the
+	// table by its key, and no scan of the table is a choice.
+	UpdateFrom func(table, set, rows, where string) string
 	// Classify says what an error of the driver means, by its number.
 	Classify func(error) Fault
 }

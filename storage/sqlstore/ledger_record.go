@@ -10,9 +10,8 @@ import (
 	"github.com/tallystick/tallystick/storage"
 )
 
-// moveChunk is how many balances one statement moves: the work of its CASEs grows with the square of
-// that number, and shows from about here on.
-const moveChunk = 64
+// moveColumns is how many values say what an account is moved by.
+const moveColumns = 7
 
 // record writes what was decided: answers first, since a key that is taken ends it.
 func (b *batch) record(ctx context.Context, tx *sql.Tx) error {
@@ -85,82 +84,23 @@ func insertPosted(ctx context.Context, tx *sql.Tx, posted []*item, entries []sto
 	return nil
 }
 
-// moveBalances brings the account rows up to the sheet.
+// moveBalances brings the account rows up to the sheet, and finds all of them as they were locked.
 func (b *batch) moveBalances(ctx context.Context, tx *sql.Tx) error {
-	var moved, held []*line
+	args := make([]any, 0, moveColumns*len(b.sheet))
 	for _, id := range slices.Sorted(maps.Keys(b.sheet)) {
-		switch l := b.sheet[id]; {
-		case l.heldBy != 0:
-			held = append(held, l)
-		case l.Version != l.locked || l.debits != 0:
-			moved = append(moved, l)
+		l := b.sheet[id]
+		if l.Version == l.locked && l.debits == 0 && l.heldBy == 0 {
+			continue
 		}
+		args = append(args, string(l.ID), l.moved, l.Version-l.locked, l.debits, l.heldBy, l.locked, l.Held-l.heldBy)
 	}
-	for chunk := range slices.Chunk(moved, moveChunk) {
-		if err := moveSome(ctx, tx, chunk); err != nil {
-			return fmt.Errorf("move balances: %w", err)
-		}
+	if len(args) == 0 {
+		return nil
 	}
-	for chunk := range slices.Chunk(held, moveChunk) {
-		if err := holdSome(ctx, tx, chunk); err != nil {
-			return fmt.Errorf("move what is held: %w", err)
-		}
-	}
-	return nil
-}
-
-// byID is the pairs of a CASE: each line's name, and a number of it.
-func byID(lines []*line, value func(*line) int64) []any {
-	pairs := make([]any, 0, 2*len(lines))
-	for _, l := range lines {
-		pairs = append(pairs, l.ID, value(l))
-	}
-	return pairs
-}
-
-func idsOf(lines []*line) []any {
-	ids := make([]any, len(lines))
-	for i, l := range lines {
-		ids[i] = l.ID
-	}
-	return ids
-}
-
-func moveSome(ctx context.Context, tx *sql.Tx, lines []*line) error {
-	n := len(lines)
-	balances := byID(lines, func(l *line) int64 { return l.moved })
-	return moveAll(ctx, tx, n, spread(moveBalances, n, n, n, n, n, n), slices.Concat(
-		balances,
-		byID(lines, func(l *line) int64 { return l.Version - l.locked }),
-		byID(lines, func(l *line) int64 { return l.debits }),
-		idsOf(lines),
-		byID(lines, func(l *line) int64 { return l.locked }),
-		balances,
-	))
-}
-
-func holdSome(ctx context.Context, tx *sql.Tx, lines []*line) error {
-	n := len(lines)
-	balances := byID(lines, func(l *line) int64 { return l.moved })
-	held := byID(lines, func(l *line) int64 { return l.heldBy })
-	return moveAll(ctx, tx, n, spread(moveHeld, n, n, n, n, n, n, n, n, n), slices.Concat(
-		balances,
-		byID(lines, func(l *line) int64 { return l.Version - l.locked }),
-		byID(lines, func(l *line) int64 { return l.debits }),
-		held,
-		idsOf(lines),
-		byID(lines, func(l *line) int64 { return l.locked }),
-		byID(lines, func(l *line) int64 { return l.Held - l.heldBy }),
-		balances,
-		held,
-	))
-}
-
-// moveAll runs a statement that must find all n rows as they were locked.
-func moveAll(ctx context.Context, tx *sql.Tx, n int, statement string, args []any) error {
-	changed, err := affect(ctx, tx, statement, args...)
+	n := len(args) / moveColumns
+	changed, err := affect(ctx, tx, b.d.UpdateFrom("accounts", moveSet, spread(moved, n), moveWhere), args...)
 	if err != nil {
-		return err
+		return fmt.Errorf("move balances: %w", err)
 	}
 	if changed != int64(n) {
 		return fmt.Errorf("%d of %d account rows are not as they were locked: %w", int64(n)-changed, n, storage.ErrUnavailable)
