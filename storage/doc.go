@@ -3,7 +3,7 @@
 // The rule of the house is "SQL decides, Redis hurries". The contracts come in two kinds:
 //
 //   - Durable contracts ([Users], [Clients], [Sessions], [Refreshes], [Feed], [Keys], [Audit],
-//     [Ledger], [Upkeep]) are kept by SQL. When a method that changes something returns nil, the change is
+//     [Ledger], [Sealer], [Sealed], [Upkeep]) are kept by SQL. When a method that changes something returns nil, the change is
 //     committed, and it survives the loss of the process and of everything in Redis.
 //   - Hurried contracts ([Announcer], [Locker], [Brakes]) are kept by Redis. Everything in them may vanish at
 //     any instant; then answers are slower or refused, never wrong.

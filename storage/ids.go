@@ -54,6 +54,15 @@ func IDTime(id string) (time.Time, bool) {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).UTC(), true
 }
 
+// FirstID is the smallest identifier that [NewID] can make at t, to the millisecond.
+func FirstID(t time.Time) string {
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(max(t.UnixMilli(), 0)))
+	var b [16]byte
+	copy(b[:6], ms[2:])
+	return idEncoding.EncodeToString(b[:])
+}
+
 // NewUserID makes a subject identifier: 128 random bits, so that it does not tell when the user came.
 func NewUserID() UserID {
 	var b [16]byte

@@ -26,6 +26,7 @@ import (
 	"github.com/tallystick/tallystick/keys/token"
 	"github.com/tallystick/tallystick/resource"
 	"github.com/tallystick/tallystick/resource/guard"
+	"github.com/tallystick/tallystick/resource/sealer"
 	"github.com/tallystick/tallystick/resource/wallet"
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/money"
@@ -63,6 +64,7 @@ type process struct {
 	auth     *authserver.Server
 	ledger   *sqlstore.Group // of a process that plays wallet
 	resource *resource.Server
+	sealer   *sealer.Runner
 	upkeep   *upkeep.Runner
 	health   *serve.Health
 	server   *serve.Server
@@ -188,6 +190,9 @@ func (p *process) addWallet() (err error) {
 	if p.ledger, err = sqlstore.NewGroup(p.store, sqlstore.GroupConfig{Log: p.log, Metrics: p.registry}); err != nil {
 		return err
 	}
+	if p.sealer, err = sealer.New(sealer.Config{Store: p.store, Log: p.log, Metrics: p.registry}); err != nil {
+		return err
+	}
 	p.resource, err = resource.New(resource.Config{
 		Wallet: wallet.Config{
 			Ledger: p.ledger, Locker: p.redis, Currencies: currencies, MaxAmount: p.cfg.Wallet.MaxAmount,
@@ -267,6 +272,8 @@ func (p *process) run(ctx context.Context, ready func(addr string) error) error 
 	}
 	defer p.guard.Stop()
 	if p.ledger != nil {
+		p.sealer.Start(ctx)
+		defer p.sealer.Stop()
 		p.ledger.Start()
 		defer p.ledger.Stop() // after the server, whose requests wait for it
 	}

@@ -73,3 +73,8 @@ func slowEnd(db *sql.DB) storagetest.SlowEnd {
 		}
 	}
 }
+
+func TestSeals(t *testing.T) {
+	t.Parallel()
+	storagetest.Seals(t, func(t *testing.T) storagetest.SealStore { return engine.MySQL(t).Open(t) })
+}

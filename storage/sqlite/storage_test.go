@@ -46,3 +46,8 @@ func TestFeed(t *testing.T) {
 	t.Parallel()
 	storagetest.Feed(t, func(t *testing.T) (storagetest.Store, storagetest.SlowEnd) { return open(t), nil })
 }
+
+func TestSeals(t *testing.T) {
+	t.Parallel()
+	storagetest.Seals(t, func(t *testing.T) storagetest.SealStore { return engine.SQLite(t).Open(t) })
+}

@@ -61,6 +61,8 @@ type DB struct {
 
 	trimmed [trimKinds]atomic.Int64 // for each rule of trimming, up to which time it has trimmed
 
+	sealing sealMemory
+
 	closed atomic.Bool // what a closed pool says has no type and no number
 }
 

@@ -45,6 +45,8 @@ type item struct {
 	answer  storage.Answer
 	posted  bool
 	entries []storage.Entry
+	// after is where the account of the payer stands after it.
+	after storage.Standing
 }
 
 func newBatch(d Dialect, postings []storage.Posting) *batch {
@@ -179,6 +181,7 @@ func (b *batch) decide(it *item) {
 	if it.err == nil && err == nil {
 		it.posted = true
 		it.entries = b.move(&it.Posting)
+		it.after = storage.Standing{Sequence: b.sheet[it.From].Version, Fence: b.sheet[it.From].Fence}
 	}
 }
 

@@ -150,11 +150,11 @@ func (c till) entries(t *testing.T, db *sqlstore.DB) int {
 	return len(entries)
 }
 
-// steps of a posting whose accounts are there: begin, bearer, accounts, answer, journal, entries,
-// balances, commit. A further round trip is a change that somebody has to want.
-const postSteps = 8
+// steps of a posting whose accounts are there: begin, bearer, accounts, answer, journal, note to
+// be sealed, entries, balances, commit. A further round trip is a change that somebody has to want.
+const postSteps = 9
 
-func TestPostTakesEightRoundTrips(t *testing.T) {
+func TestPostTakesNineRoundTrips(t *testing.T) {
 	t.Parallel()
 	engine.Each(t, func(t *testing.T, e engine.Engine) {
 		db, s := cutStore(t, e)

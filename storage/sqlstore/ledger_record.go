@@ -70,6 +70,13 @@ func insertPosted(ctx context.Context, tx *sql.Tx, posted []*item, entries []sto
 	if _, err := tx.ExecContext(ctx, spread(insertJournals, len(posted)), args...); err != nil {
 		return fmt.Errorf("insert journal: %w", err)
 	}
+	args = make([]any, 0, 3*len(posted))
+	for _, it := range posted {
+		args = append(args, it.Journal.ID, it.after.Sequence, it.after.Fence)
+	}
+	if _, err := tx.ExecContext(ctx, spread(insertUnsealed, len(posted)), args...); err != nil {
+		return fmt.Errorf("note to be sealed: %w", err)
+	}
 	if len(entries) == 0 {
 		return nil
 	}

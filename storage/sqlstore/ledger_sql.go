@@ -35,6 +35,7 @@ const (
 	insertAnswers = `INSERT INTO answers (client_id, user_id, idem_key, request_hash, journal_id, code, body, created_at)` +
 		` VALUES {(?, ?, ?, ?, ?, ?, ?, ?)|, }`
 	insertJournals = `INSERT INTO journals (` + journalColumns + `) VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)|, }`
+	insertUnsealed = `INSERT INTO unsealed (journal_id, after_sequence, after_fence) VALUES {(?, ?, ?)|, }`
 	insertEntries  = `INSERT INTO entries (` + entryColumns + `) VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)|, }`
 
 	// moved is what accounts are moved by, as rows of a subquery; the first, which is of no account, names the
