@@ -17,6 +17,7 @@ import (
 	"github.com/tallystick/tallystick/authserver/brake"
 	"github.com/tallystick/tallystick/authserver/client"
 	"github.com/tallystick/tallystick/authserver/events"
+	"github.com/tallystick/tallystick/authserver/federation"
 	"github.com/tallystick/tallystick/authserver/grant"
 	"github.com/tallystick/tallystick/authserver/issue"
 	"github.com/tallystick/tallystick/authserver/metadata"
@@ -66,6 +67,9 @@ type Config struct {
 	// Guard lets requests with an access token in.
 	Guard *guard.Guard
 
+	// Federation lets users in by other providers. Optional.
+	Federation *federation.Desk
+
 	// Events serves the ends of sessions to guards in other processes. Optional.
 	Events *events.Endpoint
 
@@ -113,6 +117,7 @@ const (
 	pathUserInfo   = "/oauth2/userinfo"
 	pathSessions   = "/v1/sessions"
 	pathPassword   = "/v1/password"
+	pathIdentities = "/v1/identities"
 	pathAdmin      = "/admin/v1"
 )
 
@@ -130,6 +135,7 @@ type Server struct {
 	account   *account.Account
 	admin     *adminapi.API
 	documents *metadata.Documents
+	providers *federation.Desk // nil for none
 	events    *events.Endpoint // nil for none
 }
 
@@ -139,7 +145,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authserver: %w", err)
 	}
-	s := &Server{base: base, edge: web.New(web.Config{Log: cfg.Log, RequestID: cfg.RequestID}), events: cfg.Events}
+	s := &Server{base: base, edge: web.New(web.Config{Log: cfg.Log, RequestID: cfg.RequestID}), events: cfg.Events, providers: cfg.Federation}
 	if err := s.assemble(cfg); err != nil {
 		return nil, fmt.Errorf("authserver: %w", err)
 	}
@@ -161,6 +167,11 @@ func (s *Server) Register(r gin.IRouter) {
 	live.DELETE(pathSessions, s.edge.Handle(s.account.EndOthers))
 	live.DELETE(pathSessions+"/:"+account.SessionParam, s.edge.Handle(s.account.End))
 	live.POST(pathPassword, s.edge.Handle(s.account.Password))
+	if s.providers != nil {
+		user.GET(pathIdentities, s.edge.Handle(s.providers.List))
+		live.POST(pathIdentities, s.edge.Handle(s.providers.Link))
+		live.DELETE(pathIdentities+"/:"+federation.IdentityParam, s.edge.Handle(s.providers.Unlink))
+	}
 	s.administration(below.Group(pathAdmin, s.guard.Admit(guard.Need{
 		Scopes: []string{adminapi.Scope}, Holder: guard.ClientToken, Strict: true,
 	})))
@@ -239,10 +250,14 @@ func (s *Server) assemble(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.token, err = grant.New(grant.Config{
+	grants := grant.Config{
 		Clients: cfg.Clients, Passwords: cfg.Passwords, Brake: cfg.Brake, Rules: rules, Book: s.book, Issuer: issuer, Trail: trail,
 		Now: cfg.Now, Metrics: cfg.Metrics,
-	})
+	}
+	if cfg.Federation != nil {
+		grants.Federation = cfg.Federation
+	}
+	s.token, err = grant.New(grants)
 	if err != nil {
 		return err
 	}

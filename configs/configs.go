@@ -21,6 +21,7 @@ type Config struct {
 	Brakes   Brakes
 	// Products are the products by name.
 	Products  map[string]Product
+	WeChat    WeChat
 	Wallet    Wallet
 	Guard     Guard
 	Retention Retention
@@ -163,6 +164,27 @@ type Terminal struct {
 	MaxSessions int
 }
 
+// WeChat is the sign-in by WeChat's mini programs; without apps there is none.
+type WeChat struct {
+	// BaseURL is where code2Session is asked.
+	BaseURL string
+	// Timeout bounds one question there.
+	Timeout time.Duration
+	// Apps are the mini programs, by names that the operator chooses.
+	Apps map[string]WeChatApp
+}
+
+// WeChatApp is a mini program.
+type WeChatApp struct {
+	AppID      string
+	Secret     secret.Text
+	SecretFile string
+	// Platform names the open platform account that it belongs to, within which a unionid is one person.
+	Platform string
+	// Clients are the OAuth clients that are this mini program.
+	Clients []string
+}
+
 // Wallet is the wallet service.
 type Wallet struct {
 	Currencies []string
@@ -236,6 +258,7 @@ func Default() Config {
 			MostFailures: 100, Lock: day, Window: day, Known: 30 * day, AddressFailures: 100, AddressWindow: time.Hour,
 		},
 		Products: map[string]Product{},
+		WeChat:   WeChat{BaseURL: "https://api.weixin.qq.com", Timeout: 5 * time.Second, Apps: map[string]WeChatApp{}},
 		Wallet: Wallet{
 			Currencies: []string{"CNY"}, MaxAmount: DefaultMaxAmount,
 			Lock: Lock{TTL: time.Minute, Wait: time.Minute},

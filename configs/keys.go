@@ -77,6 +77,8 @@ func (c *Config) keys() []key {
 		span("brakes.known", &b.Known),
 		number("brakes.address_failures", &b.AddressFailures),
 		span("brakes.address_window", &b.AddressWindow),
+		text("wechat.base_url", &c.WeChat.BaseURL),
+		span("wechat.timeout", &c.WeChat.Timeout),
 		list("wallet.currencies", &w.Currencies),
 		number("wallet.max_amount", &w.MaxAmount),
 		span("wallet.lock.ttl", &w.Lock.TTL),
@@ -111,6 +113,16 @@ func (t *Terminal) keys(path string) []key {
 // keys lists the keys of an HMAC key under its path.
 func (h *HMACKey) keys(path string) []key {
 	return []key{hidden(path+".secret", &h.Secret), text(path+".secret_file", &h.SecretFile)}
+}
+
+// keys lists the keys of a mini program under its path.
+func (a *WeChatApp) keys(path string) []key {
+	return []key{
+		text(path+".app_id", &a.AppID),
+		hidden(path+".secret", &a.Secret), text(path+".secret_file", &a.SecretFile),
+		text(path+".platform", &a.Platform),
+		list(path+".clients", &a.Clients),
+	}
 }
 
 func text(path string, to *string) key {

@@ -43,6 +43,7 @@ func Parse(name string, data []byte, environ []string) (Config, error) {
 	r.static()
 	r.products()
 	r.hmacKeys()
+	r.wechatApps()
 	r.unknown()
 	r.files(filepath.Dir(name))
 	if len(c.Audience) == 0 && c.Issuer != "" {
@@ -207,6 +208,11 @@ func (r *reader) files(folder string) {
 		h := r.c.Password.HMACKeys[id]
 		r.file(folder, "password.hmac_keys."+id+".secret", &h.Secret, h.SecretFile)
 		r.c.Password.HMACKeys[id] = h
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.c.WeChat.Apps)) {
+		a := r.c.WeChat.Apps[name]
+		r.file(folder, wechatPath+"."+name+".secret", &a.Secret, a.SecretFile)
+		r.c.WeChat.Apps[name] = a
 	}
 	for _, p := range []*string{&r.c.Listen.TLSCertFile, &r.c.Listen.TLSKeyFile} {
 		if *p != "" {

@@ -11,6 +11,7 @@ import (
 const (
 	productsPath = "products"
 	hmacPath     = "password.hmac_keys"
+	wechatPath   = "wechat.apps"
 )
 
 // nameForm is what such a name looks like. It goes into tokens, URLs and keys of Redis.
@@ -20,12 +21,13 @@ const nameRule = "a name is 1 to 32 of a-z, 0-9, hyphen and underscore, and begi
 
 var (
 	productVar = regexp.MustCompile(`^TALLYSTICK_PRODUCTS_(.+)_TERMINALS_(MOBILE|BROWSER|API)_(MODE|ACCESS_TTL|SESSION_TTL|IDLE_TTL|MAX_SESSIONS)$`)
+	wechatVar  = regexp.MustCompile(`^TALLYSTICK_WECHAT_APPS_(.+?)_(APP_ID|SECRET|SECRET_FILE|PLATFORM|CLIENTS)$`)
 	hmacVar    = regexp.MustCompile(`^TALLYSTICK_PASSWORD_HMAC_KEYS_(.+?)_(SECRET|SECRET_FILE)$`)
 )
 
 // sectionOfNames says that a path may be an empty section: a product, its terminals, one of them.
 func sectionOfNames(path string) bool {
-	if path == productsPath || path == hmacPath {
+	if path == productsPath || path == hmacPath || path == wechatPath {
 		return true
 	}
 	part := strings.Split(path, ".")
@@ -96,20 +98,35 @@ func (r *reader) product(name string, kinds []string) {
 	r.c.Products[name] = p
 }
 
-func (r *reader) hmacKeys() {
+// names returns the names under a path, out of the file and of the variables of a form, sorted.
+func (r *reader) names(path string, form *regexp.Regexp) []string {
 	ids := map[string]bool{}
-	for _, id := range r.children(hmacPath) {
+	for _, id := range r.children(path) {
 		if !nameForm.MatchString(id) {
-			r.faults.add(r.tree.lines[hmacPath+"."+id], hmacPath+"."+id, nameRule)
+			r.faults.add(r.tree.lines[path+"."+id], path+"."+id, nameRule)
 		}
 		ids[id] = true
 	}
 	for v := range r.vars {
-		if m := hmacVar.FindStringSubmatch(v); m != nil {
-			ids[r.named(hmacPath, m[1])] = true
+		if m := form.FindStringSubmatch(v); m != nil {
+			ids[r.named(path, m[1])] = true
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
+	return slices.Sorted(maps.Keys(ids))
+}
+
+func (r *reader) wechatApps() {
+	for _, name := range r.names(wechatPath, wechatVar) {
+		var a WeChatApp
+		for _, k := range a.keys(wechatPath + "." + name) {
+			r.read(k)
+		}
+		r.c.WeChat.Apps[name] = a
+	}
+}
+
+func (r *reader) hmacKeys() {
+	for _, id := range r.names(hmacPath, hmacVar) {
 		var h HMACKey
 		for _, k := range h.keys(hmacPath + "." + id) {
 			r.read(k)

@@ -53,6 +53,7 @@ func (c *Config) faults() faults {
 	c.checkPassword(&f)
 	c.checkBrakes(&f)
 	c.checkProducts(&f)
+	c.checkWeChat(&f)
 	c.checkWallet(&f)
 	between(&f, "guard.cache_size", c.Guard.CacheSize, 1, 100_000_000)
 	between(&f, "guard.max_ended", c.Guard.MaxEnded, 1000, 100_000_000)
@@ -221,6 +222,51 @@ func (c *Config) checkProducts(f *faults) {
 		for _, kind := range slices.Sorted(maps.Keys(c.Products[name].Terminals)) {
 			t := c.Products[name].Terminals[kind]
 			t.check(f, productsPath+"."+name+".terminals."+kind)
+		}
+	}
+}
+
+// The bounds of what WeChat and its mini programs are called.
+const (
+	maxWeChatApps = 64
+	maxWeChatName = 64
+)
+
+func (c *Config) checkWeChat(f *faults) {
+	w := &c.WeChat
+	u, err := url.Parse(w.BaseURL)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http":
+		f.add("", "wechat.base_url", "is not a URL such as https://api.weixin.qq.com")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		f.add("", "wechat.base_url", "must be https; app secrets are sent there")
+	}
+	spanBetween(f, "wechat.timeout", w.Timeout, 100*time.Millisecond, 5*time.Second)
+	between(f, wechatPath, len(w.Apps), 0, maxWeChatApps)
+	apps, clients := map[string]string{}, map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(w.Apps)) {
+		a, at := w.Apps[name], wechatPath+"."+name
+		switch other, twice := apps[a.AppID]; {
+		case a.AppID == "" || len(a.AppID) > maxWeChatName:
+			f.add("", at+".app_id", "is missing or longer than %d bytes; it is the AppID of the mini program, such as wx0123456789abcdef", maxWeChatName)
+		case twice:
+			f.add("", at+".app_id", "is that of %s too", other)
+		}
+		apps[a.AppID] = name
+		if a.Secret.Empty() {
+			f.add("", at+".secret", "is missing; set it or its secret_file")
+		}
+		if len(a.Platform) > maxWeChatName {
+			f.add("", at+".platform", "is longer than %d bytes", maxWeChatName)
+		}
+		if len(a.Clients) == 0 {
+			f.add("", at+".clients", "is empty; name the OAuth clients that are this mini program")
+		}
+		for _, client := range a.Clients {
+			if other, taken := clients[client]; taken {
+				f.add("", at+".clients", "%q is a client of %s already; a client is one mini program", client, other)
+			}
+			clients[client] = name
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -120,11 +119,4 @@ func (v vault) open(r Record) (Signer, Verifier, error) {
 
 // label is what a sealed key is bound to: each part with its length before it, so that no two rows
 // share a label.
-func label(r Record) []byte {
-	var b []byte
-	for _, part := range []string{r.ID, r.Use, r.Algorithm} {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
-		b = append(b, part...)
-	}
-	return b
-}
+func label(r Record) []byte { return joined([]string{r.ID, r.Use, r.Algorithm}) }

@@ -31,6 +31,9 @@ const (
 	UserUnbanned  = "user.unbanned"
 	UserPassword  = "user.password_set"
 
+	IdentityLinked   = "identity.linked"
+	IdentityUnlinked = "identity.unlinked"
+
 	ClientCreated  = "client.created"
 	ClientUpdated  = "client.updated"
 	ClientRotated  = "client.secret_rotated"

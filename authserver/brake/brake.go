@@ -114,6 +114,7 @@ func (c *Config) validate() error {
 const (
 	guessedPassword = "password"
 	guessedSecret   = "client secret"
+	guessedCode     = "code"
 )
 
 // subject is what a try is about, for those who read the audit record.
@@ -121,7 +122,7 @@ type subject struct {
 	username string
 	client   storage.ClientID
 	address  string
-	// what is the kind of thing that is guessed: password or client secret.
+	// what is the kind of thing that is guessed: password, client secret or code.
 	what string
 }
 
@@ -153,7 +154,17 @@ func (b *Brake) Try(ctx context.Context, account, address string, prove func(con
 // TryClient is [Brake.Try] for the secret of a client. Where nothing was guessed lately it asks nobody
 // and counts nothing but failures.
 func (b *Brake) TryClient(ctx context.Context, client storage.ClientID, address string, prove func(context.Context) (right bool, err error)) error {
-	p := b.machine(client, address)
+	return b.seldom(ctx, b.machine(client, address), prove)
+}
+
+// TryCode is [Brake.Try] for the codes of other providers, which nobody guesses but each of which costs a
+// question at the provider. Like TryClient it counts nothing but failures.
+func (b *Brake) TryCode(ctx context.Context, client storage.ClientID, address string, prove func(context.Context) (right bool, err error)) error {
+	return b.seldom(ctx, b.code(client, address), prove)
+}
+
+// seldom lets prove look without asking anybody, where nothing was wrong lately.
+func (b *Brake) seldom(ctx context.Context, p *pass, prove func(context.Context) (right bool, err error)) error {
 	if b.floor.Has(p.try.Pair, b.now()) {
 		return b.run(ctx, p, prove)
 	}
@@ -210,6 +221,11 @@ func (b *Brake) user(account, address string) *pass {
 
 func (b *Brake) machine(client storage.ClientID, address string) *pass {
 	return &pass{about: subject{client: client, address: address, what: guessedSecret}, try: b.digest.client(client, address)}
+}
+
+func (b *Brake) code(client storage.ClientID, address string) *pass {
+	// No client has such an identifier, so this counts beside the guesses of secrets.
+	return &pass{about: subject{client: client, address: address, what: guessedCode}, try: b.digest.client("code of "+client, address)}
 }
 
 func (b *Brake) begun(account, address string) *pass {

@@ -47,6 +47,8 @@ type Config struct {
 	Book      *session.Book
 	Issuer    *issue.Issuer
 	Trail     *audit.Trail
+	// Federation proves users by other providers. Optional.
+	Federation Federation
 	// Now tells the time; nil for time.Now.
 	Now func() time.Time
 	// Metrics counts requests; nil for not.
@@ -76,6 +78,11 @@ func New(cfg Config) (*Endpoint, error) {
 		oauth.GrantClientCredentials: e.clientCredentials,
 		oauth.GrantRefreshToken:      e.refreshToken,
 		oauth.GrantPassword:          e.signIn(&passwordGrant{users: cfg.Passwords, brake: cfg.Brake}),
+	}
+	if cfg.Federation != nil {
+		for _, grantType := range cfg.Federation.Grants() {
+			e.flows[grantType] = e.signIn(&federatedGrant{cfg.Federation})
+		}
 	}
 	var err error
 	e.metrics, err = newMetrics(cfg.Metrics, e.Grants())

@@ -47,6 +47,9 @@ const (
 	WrongPassword      Code = "wrong_password"
 	PasswordRefused    Code = "password_refused"
 	NotAllowedOnItself Code = "not_allowed_on_itself"
+	IdentityTaken      Code = "identity_taken"
+	TooManyIdentities  Code = "too_many_identities"
+	LastWayIn          Code = "last_way_in"
 )
 
 // Error is a refusal as the client sees it, and its cause, which the client never sees.
@@ -127,7 +130,7 @@ func (e *Error) Status() int {
 		return http.StatusForbidden
 	case NotFound:
 		return http.StatusNotFound
-	case AlreadyExists, SessionShared, NotAllowedOnItself:
+	case AlreadyExists, SessionShared, NotAllowedOnItself, IdentityTaken, TooManyIdentities, LastWayIn:
 		return http.StatusConflict
 	case ChangedInBetween:
 		return http.StatusPreconditionFailed

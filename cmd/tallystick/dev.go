@@ -72,6 +72,12 @@ func runDev(ctx context.Context, out, errs io.Writer, o devOptions) error {
 		return err
 	}
 	cfg := devstack.Config(addr, folder.EncryptionKey())
+	wechat, err := devstack.StartWeChat(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = wechat.Stop() }()
+	wechat.Config(&cfg)
 	store, err := openDevStore(ctx, folder)
 	if err != nil {
 		return err
@@ -92,6 +98,7 @@ func runDev(ctx context.Context, out, errs io.Writer, o devOptions) error {
 	if err != nil {
 		return err
 	}
+	demo.WeChat = wechat.Mint()
 	return p.run(ctx, func(string) error {
 		if err := folder.WriteReady(cfg.Issuer, demo); err != nil {
 			return err

@@ -16,8 +16,10 @@ import (
 	"github.com/tallystick/tallystick/authserver/brake"
 	"github.com/tallystick/tallystick/authserver/client"
 	"github.com/tallystick/tallystick/authserver/events"
+	"github.com/tallystick/tallystick/authserver/federation"
 	"github.com/tallystick/tallystick/authserver/password"
 	"github.com/tallystick/tallystick/authserver/presence"
+	"github.com/tallystick/tallystick/authserver/wechat"
 	"github.com/tallystick/tallystick/cmd/internal/serve"
 	"github.com/tallystick/tallystick/cmd/internal/upkeep"
 	"github.com/tallystick/tallystick/configs"
@@ -150,6 +152,10 @@ func (p *process) addAuth(parser *token.Parser) error {
 	if err != nil {
 		return err
 	}
+	providers, err := p.federation()
+	if err != nil {
+		return err
+	}
 	watch, err := events.New(events.Config{Hub: p.hub, Feed: p.store, Guard: p.guard})
 	if err != nil {
 		return err
@@ -158,11 +164,34 @@ func (p *process) addAuth(parser *token.Parser) error {
 		Issuer: p.cfg.Issuer, Audience: p.cfg.Audience, Products: productConfig(p.cfg),
 		Sessions: p.store, Refreshes: p.store, Users: p.store, Audit: p.store, Announcer: p.redis, Ended: p.guard.Apply,
 		Checker: checker, Manager: manager, Guard: p.guard,
-		Clients: p.clients, Passwords: checker, Brake: p.brake, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: p.ring, Events: watch,
+		Clients: p.clients, Passwords: checker, Brake: p.brake, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: p.ring, Events: watch, Federation: providers,
 		ChainKey: secret.New(base64.RawURLEncoding.EncodeToString(chain)), MachineTTL: p.cfg.Tokens.ClientCredentialsTTL,
 		ReplayWindow: p.cfg.Tokens.ReplayWindow, RequestID: serve.RequestID, Log: p.log, Metrics: p.registry,
 	})
 	return err
+}
+
+// federation makes the desk for sign-ins by other providers; nil where none is configured.
+func (p *process) federation() (*federation.Desk, error) {
+	if len(p.cfg.WeChat.Apps) == 0 {
+		return nil, nil //nolint:nilnil // there is none, and that is no error.
+	}
+	provider, err := wechat.New(wechatConfig(p.cfg.WeChat, p.log))
+	if err != nil {
+		return nil, err
+	}
+	codes, err := derive(p.cfg, purposeCodes)
+	if err != nil {
+		return nil, err
+	}
+	box, err := keys.NewBox(p.cfg.Keys.EncryptionKey, purposeIdentities)
+	if err != nil {
+		return nil, err
+	}
+	return federation.New(federation.Config{
+		Providers: []federation.Provider{provider}, Identities: p.store, Exchanges: p.store, Sealer: box, HashKey: codes,
+		Brake: p.brake, Log: p.log, Metrics: p.registry,
+	})
 }
 
 func (p *process) addBrake() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/tallystick/tallystick/authserver/password"
 	"github.com/tallystick/tallystick/authserver/product"
 	"github.com/tallystick/tallystick/authserver/session"
+	"github.com/tallystick/tallystick/authserver/wechat"
 	"github.com/tallystick/tallystick/cmd/internal/devstack"
 	"github.com/tallystick/tallystick/configs"
 	"github.com/tallystick/tallystick/keys"
@@ -136,6 +138,8 @@ const (
 	purposeClientSecrets = "tallystick client secrets"
 	purposeRefreshChain  = "tallystick refresh chain"
 	purposeBrakes        = "tallystick brakes"
+	purposeCodes         = "tallystick codes of providers"
+	purposeIdentities    = "tallystick secrets of providers"
 )
 
 const derivedLength = 32
@@ -205,6 +209,19 @@ func productConfig(cfg configs.Config) product.Config {
 		}
 	}
 	return products
+}
+
+func wechatConfig(c configs.WeChat, log *slog.Logger) wechat.Config {
+	w := wechat.Config{BaseURL: c.BaseURL, Timeout: c.Timeout, Log: log}
+	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
+		a := c.Apps[name]
+		app := wechat.App{ID: a.AppID, Secret: a.Secret, Platform: a.Platform}
+		for _, client := range a.Clients {
+			app.Clients = append(app.Clients, storage.ClientID(client))
+		}
+		w.Apps = append(w.Apps, app)
+	}
+	return w
 }
 
 func passwordConfig(c configs.Password, users storage.Users) password.Config {

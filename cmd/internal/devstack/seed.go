@@ -11,6 +11,7 @@ import (
 	"github.com/tallystick/tallystick/authserver/admin"
 	"github.com/tallystick/tallystick/authserver/audit"
 	"github.com/tallystick/tallystick/authserver/client"
+	"github.com/tallystick/tallystick/authserver/oauth"
 	"github.com/tallystick/tallystick/keys/secret"
 	"github.com/tallystick/tallystick/resource/wallet"
 	"github.com/tallystick/tallystick/storage"
@@ -30,6 +31,8 @@ type Services struct {
 
 // Demo is what is there when the demo has been seeded.
 type Demo struct {
+	// WeChat is where the stand-in for WeChat makes codes; see [WeChat.Mint].
+	WeChat  string
 	clients map[string]readyClient
 	users   map[string]readyUser
 }
@@ -107,6 +110,11 @@ type ready struct {
 	PID     int                    `json:"pid"`
 	Clients map[string]readyClient `json:"clients"`
 	Users   map[string]readyUser   `json:"users"`
+	WeChat  readyWeChat            `json:"wechat"`
+}
+
+type readyWeChat struct {
+	Mint string `json:"mint"`
 }
 
 type readyClient struct {
@@ -124,7 +132,7 @@ type readyUser struct {
 
 // WriteReady writes dev.json: the instance serves requests.
 func (f *Folder) WriteReady(base string, d Demo) error {
-	return f.write(ReadyFile, ready{Issuer: base, API: base, PID: os.Getpid(), Clients: d.clients, Users: d.users})
+	return f.write(ReadyFile, ready{Issuer: base, API: base, PID: os.Getpid(), Clients: d.clients, Users: d.users, WeChat: readyWeChat{d.WeChat}})
 }
 
 // Greeting is what dev prints when it is ready: the addresses, and lines that work as pasted into a
@@ -152,6 +160,8 @@ func (f *Folder) Greeting(base string, d Demo) string {
 		"# An internal app deposits money.",
 		fmt.Sprintf(`APP=$(curl -sS -u %s:%s %s/oauth2/token -d grant_type=client_credentials -d scope=wallet:deposit | sed 's/.*"access_token":"\([^"]*\)".*/\1/')`, billing.ID, billing.Secret, base),
 		fmt.Sprintf(`curl -sS %s/v1/deposits -H "Authorization: Bearer $APP" -H 'Content-Type: application/json' -H "Idempotency-Key: deposit-$$" -d '{"user":"%s","amount":100000,"currency":"CNY","reference":"card 1"}'; echo`, base, tom.Sub),
+		"# A mini program signs in: the stand-in for WeChat makes the code that wx.login would give.",
+		fmt.Sprintf(`curl -sS %s/oauth2/token -d grant_type=%s -d client_id=shop-app -d terminal=mobile --data-urlencode "code=$(curl -sS '%s&openid=amys-phone&unionid=amy')"; echo`, base, oauth.GrantWeChat, d.WeChat),
 		"",
 		"Stop with Ctrl-C; what is in " + f.dir + " survives a restart, and --fresh starts over.",
 		"",

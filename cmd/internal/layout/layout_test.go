@@ -55,7 +55,9 @@ var arrows = []struct {
 	{"authserver/session", []string{rooms, "storage/failpoint", "authserver/product", "authserver/audit"}},
 	{"authserver/issue", []string{rooms, "authserver/product", "authserver/audit"}},
 	{"authserver/metadata", []string{rooms}},
-	{"authserver/grant", []string{rooms, "authserver/product", "authserver/audit", "authserver/client", "authserver/password", "authserver/session", "authserver/issue"}},
+	{"authserver/grant", []string{rooms, "authserver/product", "authserver/audit", "authserver/client", "authserver/password", "authserver/session", "authserver/issue", "authserver/federation"}},
+	{"authserver/federation", []string{rooms, "authserver/audit"}},
+	{"authserver/wechat", []string{rooms, "authserver/federation"}},
 	{"authserver/events", []string{rooms}},
 	{"authserver/admin", []string{rooms, "authserver/product", "authserver/audit", "authserver/session", "authserver/password"}},
 	{"authserver/tokeninfo", []string{rooms, "authserver/audit", "authserver/client"}},
@@ -99,7 +101,7 @@ func TestGinStopsAtTheEdge(t *testing.T) {
 	t.Parallel()
 	edge := []string{
 		"authserver", "authserver/events", "authserver/web", "authserver/grant", "authserver/metadata",
-		"authserver/tokeninfo", "authserver/account", "authserver/adminapi", "resource", "resource/guard", "resource/problem", "resource/walletapi", "cmd/...",
+		"authserver/tokeninfo", "authserver/federation", "authserver/account", "authserver/adminapi", "resource", "resource/guard", "resource/problem", "resource/walletapi", "cmd/...",
 	}
 	for _, p := range list(t) {
 		name := strings.TrimPrefix(p.ImportPath, module+"/")
