@@ -1,11 +1,14 @@
 # make test is all a newcomer needs; the rest are shortcuts.
-.PHONY: test soak build dev story bench lint fmt tidy generate
+.PHONY: test soak plays build dev story bench lint fmt tidy generate
 
 test: ## find the engines, go vet, go test -race ./...
 	go run ./cmd/internal/testrun
 
 soak: ## a minute of random faults under load, judged: SOAK="-soak.for 10m -soak.seed 17" for longer, or for the same again
 	go test ./cmd/internal/soak -count 1 -v -timeout 30m -run TestSoak -args $(or $(SOAK),-soak.for 1m)
+
+plays: ## the random plays of the stores against their models, PLAYS of each: make test plays 25
+	go run ./cmd/internal/testrun ./storage/sqlite ./storage/mysql ./storage/sqlstore -run 'TestRunModes|TestLedger' -timeout 60m -args -rapid.checks $(or $(PLAYS),1000)
 
 build: ## a stripped binary in bin/
 	go build -trimpath -ldflags='-s -w' -o bin/tallystick ./cmd/tallystick

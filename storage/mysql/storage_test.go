@@ -2,12 +2,18 @@ package mysql_test
 
 import (
 	"database/sql"
+	"os"
 	"testing"
 
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/storagetest"
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
 )
+
+func TestMain(m *testing.M) {
+	storagetest.FewPlays()
+	os.Exit(m.Run())
+}
 
 func open(t *testing.T) storagetest.Store {
 	t.Helper()

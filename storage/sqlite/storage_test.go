@@ -1,11 +1,17 @@
 package sqlite_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/tallystick/tallystick/storage/storagetest"
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
 )
+
+func TestMain(m *testing.M) {
+	storagetest.FewPlays()
+	os.Exit(m.Run())
+}
 
 func open(t *testing.T) storagetest.Store {
 	t.Helper()

@@ -1,11 +1,17 @@
 package sqlstore_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/tallystick/tallystick/storage/storagetest"
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
 )
+
+func TestMain(m *testing.M) {
+	storagetest.FewPlays()
+	os.Exit(m.Run())
+}
 
 func TestLedger(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,7 @@ func ledgerBooks() map[string]func(*testing.T, *desk) {
 // booksInOrder has more journals than a page, several accounts that end within one, and one account
 // that is longer than two.
 func booksInOrder(t *testing.T, d *desk) {
-	const journals = 1100
+	const journals = 520 // more than a page of journals, and two of entries
 	wallets := make([]wallet, 7)
 	for i := range wallets {
 		wallets[i] = d.wallet(t, 0)

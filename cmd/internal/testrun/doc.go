@@ -20,5 +20,8 @@
 //
 // Temporary files of tests are in memory where the system has a folder for that.
 //
+// The race detector watches everything but SQLite, which is C made into Go, and the SQL parser of TiDB:
+// neither shares memory with us, and watching them took most of the time of the tests.
+//
 // Arguments are handed to go test: "go run ./cmd/internal/testrun ./storage/...".
 package main

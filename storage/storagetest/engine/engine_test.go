@@ -2,11 +2,15 @@ package engine_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/sqlstore"
@@ -39,6 +43,62 @@ func empties(t *testing.T, f func(*testing.T, engine.Engine)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { t.Parallel(); f(t, engine.EmptySQLite(t)) })
 	t.Run("mysql", func(t *testing.T) { t.Parallel(); f(t, engine.EmptyMySQL(t)) })
+}
+
+// TestCopiedSchemasAreMigratedOnes: what the tests of MySQL stand on is what its migrations make.
+func TestCopiedSchemasAreMigratedOnes(t *testing.T) {
+	t.Parallel()
+	migrated, copied := engine.EmptyMySQL(t), engine.MySQL(t)
+	if _, err := migrated.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	statuses := [2]sqlstore.Status{}
+	var tables [2]map[string]string
+	for i, e := range []engine.Engine{migrated, copied} {
+		var err error
+		if statuses[i], err = e.Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		tables[i] = describe(t, e.Raw(t))
+	}
+	if diff := cmp.Diff(tables[0], tables[1]); diff != "" {
+		t.Errorf("tables (-migrated +copied):\n%s", diff)
+	}
+	if statuses[1].Current != statuses[0].Current || statuses[1].Current != statuses[1].Target || len(tables[1]) < 10 {
+		t.Errorf("migrated: %+v, copied: %+v, with %d tables", statuses[0], statuses[1], len(tables[1]))
+	}
+	if again, err := copied.Migrate(t.Context()); err != nil || len(again) != 0 {
+		t.Errorf("migrating a copy applies %v, %v", again, err)
+	}
+}
+
+// describe is how each table is made, and how many rows it has.
+func describe(t *testing.T, db *sql.DB) map[string]string {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "SHOW TABLES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	all := map[string]string{}
+	for rows.Next() {
+		var name, made string
+		var n int
+		if err := rows.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.QueryRowContext(t.Context(), "SHOW CREATE TABLE `"+name+"`").Scan(&name, &made); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM `"+name+"`").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		all[name] = fmt.Sprintf("%s\n%d rows", made, n)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 func TestRacingMigrationsRunOnce(t *testing.T) {
