@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -111,6 +112,7 @@ const (
 	pathServer = "/.well-known/oauth-authorization-server"
 	pathOpenID = "/.well-known/openid-configuration"
 	pathEvents = "/v1/session-events"
+	pathLive   = "/v1/live"
 
 	pathRevoke     = "/oauth2/revoke"
 	pathIntrospect = "/oauth2/introspect"
@@ -217,6 +219,19 @@ func (s *Server) Fallback(engine *gin.Engine) {
 // Streams are the routes that answer for as long as their reader stays: whoever listens exempts them
 // from deadlines.
 func (s *Server) Streams() []string { return []string{s.base + pathEvents} }
+
+// LivePath is where live connections are to be served beside the routes.
+func (s *Server) LivePath() string { return s.base + pathLive }
+
+// SignIn signs a user in on a live connection.
+func (s *Server) SignIn(ctx context.Context, body json.RawMessage, from grant.Origin) (grant.Bound, error) {
+	return s.token.SignIn(ctx, body, from)
+}
+
+// Sessions lists the sessions of a user on a live connection, to be rendered as JSON.
+func (s *Server) Sessions(ctx context.Context, p guard.Principal) (any, error) {
+	return s.account.List(ctx, p)
+}
 
 // Book keeps the sessions: for those who end them by other roads, such as administration.
 func (s *Server) Book() *session.Book { return s.book }

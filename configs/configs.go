@@ -24,6 +24,7 @@ type Config struct {
 	WeChat    WeChat
 	Wallet    Wallet
 	Guard     Guard
+	Live      Live
 	Retention Retention
 	Log       Log
 
@@ -211,6 +212,33 @@ type Guard struct {
 	Poll time.Duration
 }
 
+// Live is what live connections may do.
+type Live struct {
+	// Origins are the origins of pages that may connect, beside those of the server's own address.
+	Origins []string
+	// MaxConnections bounds the connections of this process, MaxPerAddress those of one address, MaxPerUser
+	// those of a user: one more closes the user's oldest.
+	MaxConnections int
+	MaxPerAddress  int
+	MaxPerUser     int
+	// MaxFrame is the size of the longest frame, in bytes.
+	MaxFrame int
+	// FramesPerSecond is how many frames a connection may send for long, FramesAtOnce how many at once.
+	FramesPerSecond int
+	FramesAtOnce    int
+	// MaxInFlight is how many frames of a connection are answered at once, MaxQueued how many may wait
+	// for it to read.
+	MaxInFlight int
+	MaxQueued   int
+	// SignInTime is how long a connection may stay before it has signed in.
+	SignInTime time.Duration
+	// PingEvery is the pause between pings to a silent connection, PongTime how long its answer may take.
+	PingEvery time.Duration
+	PongTime  time.Duration
+	// WriteTime is how long a connection may take to read one frame.
+	WriteTime time.Duration
+}
+
 // Log is how the process logs.
 type Log struct {
 	Level  string // debug, info, warn or error
@@ -264,6 +292,11 @@ func Default() Config {
 			Lock: Lock{TTL: time.Minute, Wait: time.Minute},
 		},
 		Guard: Guard{CacheSize: 100_000, MaxEnded: 1_000_000, Poll: 100 * time.Millisecond},
+		Live: Live{
+			MaxConnections: 20_000, MaxPerAddress: 512, MaxPerUser: 16, MaxFrame: 16 << 10, FramesPerSecond: 20, FramesAtOnce: 40,
+			MaxInFlight: 8, MaxQueued: 64, SignInTime: 10 * time.Second, PingEvery: 30 * time.Second, PongTime: 10 * time.Second,
+			WriteTime: 5 * time.Second,
+		},
 		Retention: Retention{
 			Sessions: day, RefreshTokens: day, Events: time.Hour, RevokedTokens: time.Hour, Answers: DefaultAnswers, Audit: DefaultAudit, Handoffs: day,
 		},

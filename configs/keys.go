@@ -30,7 +30,7 @@ func env(path string) string {
 
 // keys lists every key but those under the names that the operator chooses.
 func (c *Config) keys() []key {
-	l, m, p, b, w, r := &c.Listen, &c.MySQL, &c.Password, &c.Brakes, &c.Wallet, &c.Retention
+	l, m, p, b, w, r, v := &c.Listen, &c.MySQL, &c.Password, &c.Brakes, &c.Wallet, &c.Retention, &c.Live
 	return []key{
 		text("issuer", &c.Issuer),
 		list("audience", &c.Audience),
@@ -87,6 +87,19 @@ func (c *Config) keys() []key {
 		number("guard.cache_size", &c.Guard.CacheSize),
 		number("guard.max_ended", &c.Guard.MaxEnded),
 		span("guard.poll", &c.Guard.Poll),
+		list("live.origins", &v.Origins),
+		number("live.max_connections", &v.MaxConnections),
+		number("live.max_per_address", &v.MaxPerAddress),
+		number("live.max_per_user", &v.MaxPerUser),
+		number("live.max_frame", &v.MaxFrame),
+		number("live.frames_per_second", &v.FramesPerSecond),
+		number("live.frames_at_once", &v.FramesAtOnce),
+		number("live.max_in_flight", &v.MaxInFlight),
+		number("live.max_queued", &v.MaxQueued),
+		span("live.sign_in_time", &v.SignInTime),
+		span("live.ping_every", &v.PingEvery),
+		span("live.pong_time", &v.PongTime),
+		span("live.write_time", &v.WriteTime),
 		span("retention.sessions", &r.Sessions),
 		span("retention.refresh_tokens", &r.RefreshTokens),
 		span("retention.events", &r.Events),

@@ -58,6 +58,7 @@ func (c *Config) faults() faults {
 	between(&f, "guard.cache_size", c.Guard.CacheSize, 1, 100_000_000)
 	between(&f, "guard.max_ended", c.Guard.MaxEnded, 1000, 100_000_000)
 	spanBetween(&f, "guard.poll", c.Guard.Poll, 5*time.Millisecond, 500*time.Millisecond)
+	c.checkLive(&f)
 	c.checkRetention(&f)
 	oneOf(&f, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(&f, "log.format", c.Log.Format, "json", "text")
@@ -310,6 +311,28 @@ func (c *Config) checkBrakes(f *faults) {
 	if b.AddressWindow.Milliseconds() < int64(b.AddressFailures) {
 		f.add("", "brakes.address_failures", "%d in %s are more than one in a millisecond", b.AddressFailures, short(b.AddressWindow))
 	}
+}
+
+func (c *Config) checkLive(f *faults) {
+	v := &c.Live
+	for _, o := range v.Origins {
+		u, err := url.Parse(o)
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || o != strings.ToLower(u.Scheme+"://"+u.Host) {
+			f.add("", "live.origins", "%q is not an origin such as https://shop.example.com", o)
+		}
+	}
+	between(f, "live.max_connections", v.MaxConnections, 1, 1_000_000)
+	between(f, "live.max_per_address", v.MaxPerAddress, 1, 1_000_000)
+	between(f, "live.max_per_user", v.MaxPerUser, 1, 1000)
+	between(f, "live.max_frame", v.MaxFrame, 1<<10, 1<<20)
+	between(f, "live.frames_per_second", v.FramesPerSecond, 1, 10_000)
+	between(f, "live.frames_at_once", v.FramesAtOnce, v.FramesPerSecond, 100_000)
+	between(f, "live.max_in_flight", v.MaxInFlight, 1, 1000)
+	between(f, "live.max_queued", v.MaxQueued, v.MaxInFlight, 10_000)
+	spanBetween(f, "live.sign_in_time", v.SignInTime, time.Second, 10*time.Minute)
+	spanBetween(f, "live.ping_every", v.PingEvery, time.Second, time.Hour)
+	spanBetween(f, "live.pong_time", v.PongTime, time.Second, 10*time.Minute)
+	spanBetween(f, "live.write_time", v.WriteTime, 100*time.Millisecond, 5*time.Minute)
 }
 
 // checkRetention keeps what is still good for something: the reasons stand in the example file.

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -48,6 +49,17 @@ func shapeOf(s *storage.Session) sessionShape {
 	}
 }
 
+// listed is a list of sessions as it is sent.
+type listed struct {
+	Sessions []sessionShape `json:"sessions"`
+}
+
+// List answers sessions.list, the same on a live connection: what [Account.Sessions] answers, to be rendered.
+func (a *Account) List(ctx context.Context, p guard.Principal) (any, error) {
+	list, err := a.live(ctx, p)
+	return listed{list}, err
+}
+
 // Sessions is the handler of GET /v1/sessions.
 func (a *Account) Sessions(c *gin.Context) error {
 	p, _, err := caller(c)
@@ -61,9 +73,7 @@ func (a *Account) Sessions(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return web.JSON(c, http.StatusOK, struct {
-		Sessions []sessionShape `json:"sessions"`
-	}{list})
+	return web.JSON(c, http.StatusOK, listed{list})
 }
 
 // End is the handler of DELETE /v1/sessions/{sid}.

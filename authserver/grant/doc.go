@@ -22,7 +22,8 @@
 // token that does not verify it says nothing but that.
 //
 // The authorization server mounts [Endpoint.Token]; rooms that take a grant's parameters by other
-// roads call [Endpoint.Redeem].
+// roads call [Endpoint.Redeem]; [Endpoint.SignIn] takes them as JSON, from a connection: then only grants that
+// sign a user in are served, and the answer is a connection token.
 //
 // Sources: RFC 6749 §3.2, §4.3, §4.4, §5 and §6; RFC 9700 §2.2 and §4.14.
 //

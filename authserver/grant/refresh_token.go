@@ -10,6 +10,9 @@ import (
 
 // refreshToken is the flow of a client that continues a session (RFC 6749 §6).
 func (e *Endpoint) refreshToken(ctx context.Context, r *Request) (issue.Pair, error) {
+	if err := offConnection(r); err != nil {
+		return issue.Pair{}, err // its successor would have to be handed out as well
+	}
 	raw := r.Form.Get("refresh_token")
 	switch {
 	case raw == "":

@@ -38,6 +38,10 @@ type Request struct {
 	Address   string
 	UserAgent string
 
+	// Connection, if not empty, names the connection on which the request came. Then only sign-ins are
+	// answered, with a token that is good on that connection alone and no refresh token.
+	Connection string
+
 	// grant is the grant type; client who sent the request, authenticated; now when it came. The
 	// pipeline sets them.
 	grant  string
@@ -74,6 +78,14 @@ func (r *Request) Needed(name string, limit int) (string, error) {
 		err = invalid("the parameter " + name + " is missing")
 	}
 	return value, err
+}
+
+// offConnection refuses, on a connection, a grant that signs nobody in.
+func offConnection(r *Request) error {
+	if r.Connection == "" {
+		return nil
+	}
+	return oauth.New(oauth.UnsupportedGrantType, "on a connection only grants that sign a user in are served; use the token endpoint")
 }
 
 func invalid(description string) *oauth.Error { return oauth.New(oauth.InvalidRequest, description) }

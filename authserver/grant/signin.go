@@ -105,7 +105,7 @@ func (e *Endpoint) prove(ctx context.Context, r *Request, p Prover, o order) (is
 	if err != nil {
 		return issue.Pair{}, err
 	}
-	renewable := slices.Contains(r.client.Grants, oauth.GrantRefreshToken)
+	renewable := r.Connection == "" && slices.Contains(r.client.Grants, oauth.GrantRefreshToken)
 	draft, err := e.cfg.Issuer.Draft(r.client.ID, o.scope, o.rule, renewable, r.now)
 	if err != nil {
 		return issue.Pair{}, err
@@ -116,6 +116,9 @@ func (e *Endpoint) prove(ctx context.Context, r *Request, p Prover, o order) (is
 	})
 	if err != nil {
 		return issue.Pair{}, err
+	}
+	if r.Connection != "" {
+		return e.cfg.Issuer.Bound(opened, r.client.ID, o.scope, r.Connection, r.now)
 	}
 	return e.cfg.Issuer.Pair(opened, draft, r.client.ID, o.scope, r.now)
 }

@@ -33,6 +33,7 @@ const (
 type Minter interface {
 	Access(a token.Access, kid string) (string, error)
 	Refresh(r token.Refresh, kid string) (string, error)
+	Connection(c token.Connection, kid string) (string, error)
 	KeyID(now time.Time) (string, error)
 }
 
@@ -102,6 +103,7 @@ func New(cfg Config) (*Issuer, error) {
 
 // Pair is what a client gets.
 type Pair struct {
+	// Access is the access token; of a sign-in on a connection the connection token.
 	Access        secret.Text
 	AccessExpires time.Time
 	// Refresh is empty where the client gets none.
@@ -151,6 +153,27 @@ func (i *Issuer) Pair(opened storage.Opened, d Draft, client storage.ClientID, s
 		return pair, nil
 	}
 	return pair, i.refresh(&pair, *opened.Refresh, d.jti, now)
+}
+
+// Bound mints the token of a session that was opened or joined on a connection: it is good on that
+// connection alone, and there is no refresh token beside it. It lives as long as the session does if
+// nobody refreshes that; what ends the session earlier ends the connection.
+func (i *Issuer) Bound(opened storage.Opened, client storage.ClientID, scope, connection string, now time.Time) (Pair, error) {
+	s := opened.Session
+	expires := s.ExpiresAt
+	if s.IdleAt.Before(expires) {
+		expires = s.IdleAt
+	}
+	claims := token.Connection{ID: connection, Access: token.Access{
+		Subject: string(s.User), Client: string(client), JTI: randomText(accessBytes), Scope: scope,
+		IssuedAt: now.UTC().Truncate(time.Second), Expires: expires,
+		Session: string(s.ID), Product: s.Product, Terminal: string(s.Terminal), Version: s.Version,
+	}}
+	raw, err := i.cfg.Minter.Connection(claims, "")
+	if err != nil {
+		return Pair{}, fmt.Errorf("mint connection token: %w", noTelling(err))
+	}
+	return Pair{Access: secret.New(raw), AccessExpires: expires, Scope: scope, Session: &s}, nil
 }
 
 // Machine mints the access token of a client for itself. Nothing is stored.

@@ -28,6 +28,7 @@ type Clients interface {
 type Tokens interface {
 	Access(raw string, now time.Time) (token.Access, error)
 	Refresh(raw string, now time.Time) (token.Refresh, error)
+	Connection(raw string, now time.Time) (token.Connection, error)
 }
 
 // Book ends sessions and tells everybody who must know; the book of package session does.

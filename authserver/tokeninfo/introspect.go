@@ -12,6 +12,8 @@ import (
 
 	"github.com/tallystick/tallystick/authserver/oauth"
 	"github.com/tallystick/tallystick/authserver/web"
+	"github.com/tallystick/tallystick/keys/token"
+	"github.com/tallystick/tallystick/resource/guard"
 	"github.com/tallystick/tallystick/storage"
 )
 
@@ -70,13 +72,13 @@ func (e *Endpoint) introspect(c *gin.Context) (state, error) {
 	case p.refresh != nil && p.refresh.Client == string(r.client.ID):
 		return e.refreshState(c.Request.Context(), &r, p)
 	}
-	return state{}, nil
+	return e.boundState(&r)
 }
 
 // accessState asks the store about an access token that verifies. Its recorded end outranks expiry.
 func (e *Endpoint) accessState(ctx context.Context, r *request, p presented) (state, error) {
 	a := p.access
-	concerned := a.Client == string(r.client.ID) || (a.Product != "" && slices.Contains(r.client.Products, a.Product))
+	concerned := concerns(r, a)
 	told := concerned || e.watches(&r.client)
 	err := e.cfg.Checks.Check(ctx, storage.Bearer{
 		Session: storage.SessionID(a.Session), Client: storage.ClientID(a.Client), JTI: a.JTI, IssuedAt: a.IssuedAt,
@@ -104,6 +106,28 @@ func (e *Endpoint) accessState(ctx context.Context, r *request, p presented) (st
 // watches says whether a client may follow the feed of all that ends, where every reason is told.
 func (e *Endpoint) watches(c *storage.Client) bool {
 	return e.cfg.WatchScope != "" && slices.Contains(c.Scopes, e.cfg.WatchScope)
+}
+
+// boundState says of a connection token that it is good for nobody but the server of its connection.
+func (e *Endpoint) boundState(r *request) (state, error) {
+	b, err := e.cfg.Tokens.Connection(r.raw, r.now)
+	expired, err := verdict(err)
+	switch {
+	case errors.Is(err, token.ErrInvalid):
+		return state{}, nil
+	case err != nil:
+		return state{}, err
+	}
+	end := storage.End{Reason: guard.IllegalSource}
+	if expired {
+		end = expiry(b.Expires)
+	}
+	return inactive(end, concerns(r, &b.Access) || e.watches(&r.client)), nil
+}
+
+// concerns says whether a client may know why a token of a user does not stand.
+func concerns(r *request, a *token.Access) bool {
+	return a.Client == string(r.client.ID) || (a.Product != "" && slices.Contains(r.client.Products, a.Product))
 }
 
 // refreshState asks the store about a refresh token that verifies, for its own client.

@@ -91,6 +91,10 @@ func (e *Edge) refuse(c *gin.Context, err error) {
 	c.Abort()
 }
 
+// RefusalOf says what a client sees of an error: for those who answer otherwise than over HTTP. The caller
+// must not change it.
+func RefusalOf(err error) *oauth.Error { return presented(err) }
+
 // presented is the one table from errors to what a client sees of them.
 func presented(err error) *oauth.Error {
 	if refusal, ok := errors.AsType[*oauth.Error](err); ok {

@@ -47,6 +47,22 @@ func (f Form) Get(name string) string {
 // Has says whether a parameter was given with a value.
 func (f Form) Has(name string) bool { return f.Get(name) != "" }
 
+// With returns a form with one parameter more, within the bounds of [ParseForm]: for parameters that come by
+// another road. A parameter that was given before is refused.
+func (f Form) With(name, value string) (Form, error) {
+	switch {
+	case len(f.fields) >= MaxParameters:
+		return Form{}, invalid(fmt.Sprintf("more than %d parameters", MaxParameters))
+	case name == "" || len(name) > MaxName:
+		return Form{}, invalid("the name of a parameter is empty or too long")
+	case f.sent(name):
+		return Form{}, invalid("the parameter " + name + " is repeated")
+	case len(value) > MaxValue || !utf8.ValidString(value):
+		return Form{}, invalid("the parameter " + name + " is too long or badly encoded")
+	}
+	return Form{fields: append(slices.Clip(f.fields), field{name, value})}, nil
+}
+
 // String implements fmt.Stringer.
 func (f Form) String() string {
 	names := make([]string, len(f.fields))

@@ -28,6 +28,7 @@ import (
 	"github.com/tallystick/tallystick/keys/token"
 	"github.com/tallystick/tallystick/resource"
 	"github.com/tallystick/tallystick/resource/guard"
+	"github.com/tallystick/tallystick/resource/live"
 	"github.com/tallystick/tallystick/resource/sealer"
 	"github.com/tallystick/tallystick/resource/wallet"
 	"github.com/tallystick/tallystick/storage"
@@ -67,6 +68,7 @@ type process struct {
 	ledger   *sqlstore.Group // of a process that plays wallet
 	resource *resource.Server
 	sealer   *sealer.Runner
+	live     *live.Live
 	upkeep   *upkeep.Runner
 	health   *serve.Health
 	server   *serve.Server
@@ -99,6 +101,9 @@ func newProcess(ctx context.Context, cfg configs.Config, r role, store *sqlstore
 			return nil, err
 		}
 	}
+	if err := p.addLive(parser); err != nil {
+		return nil, err
+	}
 	p.upkeep, err = upkeep.New(upkeep.Config{Store: store, Retention: retention(cfg.Retention), Log: log, Metrics: registry})
 	if err != nil {
 		return nil, err
@@ -120,7 +125,9 @@ func (p *process) addGuard(parser *token.Parser) (err error) {
 		if p.hub, err = events.NewHub(events.HubConfig{Log: p.log, Metrics: p.registry}); err != nil {
 			return err
 		}
-		c.Relay = p.hub
+		c.Relay = relays{p.hub, liveRelay{p}}
+	} else {
+		c.Relay = liveRelay{p}
 	}
 	p.guard, err = guard.New(c)
 	return err
@@ -255,6 +262,7 @@ func (p *process) addServer() (err error) {
 	if p.resource != nil {
 		p.resource.Register(engine)
 	}
+	engine.GET(p.livePath(), p.serveLive)
 	operators := engine
 	if l.AdminAddr != "" {
 		if operators, err = serve.New(serve.Options{Log: p.log, RequestTimeout: l.RequestTimeout}); err != nil {
@@ -273,7 +281,7 @@ func (p *process) addServer() (err error) {
 
 // streams are the routes without a deadline.
 func (p *process) streams() []serve.Stream {
-	var streams []serve.Stream
+	streams := []serve.Stream{{Method: http.MethodGet, Route: p.livePath()}}
 	if p.auth != nil {
 		for _, route := range p.auth.Streams() {
 			streams = append(streams, serve.Stream{Method: http.MethodGet, Route: route})

@@ -13,6 +13,8 @@ import (
 const (
 	TypeAccess  = "at+jwt"
 	TypeRefresh = "rt+jwt"
+	// TypeConnection is that of tokens that are good on one connection alone.
+	TypeConnection = "ct+jwt"
 )
 
 // The bounds of a token. They hold for minting and for parsing.
@@ -37,6 +39,9 @@ var (
 	ErrInvalid = errors.New("invalid token")
 	// ErrExpired says that the token is past its time and otherwise good.
 	ErrExpired = errors.New("token expired")
+	// ErrSource says that the token is ours and good on one connection alone, which is not where it was
+	// presented. It comes together with [ErrInvalid].
+	ErrSource = errors.New("the token is bound to a connection")
 	// ErrClaims says that claims cannot be minted: one is missing or too long.
 	ErrClaims = errors.New("claims cannot be minted")
 )
@@ -69,6 +74,15 @@ type Refresh struct {
 	Session  string
 	IssuedAt time.Time
 	Expires  time.Time
+}
+
+// Connection are the claims of a connection token: those of an access token of a session, and the one
+// connection on which it is good. Its audience is its issuer, as that of a refresh token.
+type Connection struct {
+	Access
+
+	// ID names the connection (the claim cnid).
+	ID string
 }
 
 // Ring is the part of the key ring that minting and parsing need; [keys.Ring] is one.
@@ -118,7 +132,18 @@ func (r *Refresh) check() error {
 	return common(r.Issuer, r.Subject, r.Client, r.JTI, r.Session, r.IssuedAt, r.Expires)
 }
 
-// common checks what both kinds of token have.
+// check refuses claims that break the profile of connection tokens.
+func (c *Connection) check() error {
+	if err := required("sid", c.Session); err != nil {
+		return err
+	}
+	if err := required("cnid", c.ID); err != nil {
+		return err
+	}
+	return c.Access.check()
+}
+
+// common checks what all kinds of token have.
 func common(issuer, subject, client, jti, session string, issued, expires time.Time) error {
 	for _, c := range [...]struct{ name, value string }{
 		{"iss", issuer}, {"sub", subject}, {"client_id", client}, {"jti", jti},

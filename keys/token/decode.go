@@ -47,12 +47,14 @@ func parseHeader(b []byte) (header, error) {
 	return h, nil
 }
 
-// claims are the claims of either kind of token while golang-jwt parses and checks them. It implements
+// claims are the claims of any kind of token while golang-jwt parses and checks them. It implements
 // jwt.ClaimsValidator, and json.Unmarshaler, because encoding/json would be too forgiving.
 type claims struct {
 	access    Access
 	notBefore time.Time // zero if there is none
 	refresh   bool
+	bound     bool   // a connection token
+	cnid      string // of a connection token
 	now       time.Time
 }
 
@@ -95,6 +97,10 @@ func (c *claims) set(name string, value []byte) (err error) {
 		a.Terminal, err = text(value)
 	case "version":
 		a.Version, err = integer(value)
+	case "cnid":
+		if c.bound { // no claim of the others
+			c.cnid, err = text(value)
+		}
 	}
 	return err
 }
@@ -107,6 +113,10 @@ func (c *claims) Validate() error {
 			Session: c.access.Session, IssuedAt: c.access.IssuedAt, Expires: c.access.Expires,
 		}
 		return r.check()
+	}
+	if c.bound {
+		b := Connection{Access: c.access, ID: c.cnid}
+		return b.check()
 	}
 	return c.access.check()
 }

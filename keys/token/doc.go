@@ -1,5 +1,5 @@
-// Package token mints and parses the signed tokens of Tallystick: access tokens (at+jwt) and refresh
-// tokens (rt+jwt). It is the one place that knows their claims.
+// Package token mints and parses the signed tokens of Tallystick: access tokens (at+jwt), refresh tokens
+// (rt+jwt) and tokens that are good on one connection alone (ct+jwt). It is the one place that knows their claims.
 //
 // It promises that
 //
@@ -22,7 +22,7 @@
 // Sources: RFC 9068 (access token profile) §2.1, §2.2, §4; RFC 7519 (JWT) §4, §7.2; RFC 7515 §4.1.11
 // (crit), §5.2; RFC 8725 (best current practices): §3.1, §3.2 algorithms by list and by key, §3.3 all
 // checks, §3.8 and §3.9 issuer and audience, §3.10 no trust in received claims, §3.11 explicit typ,
-// §3.12 access and refresh tokens exclude each other.
+// §3.12 the kinds of token exclude each other.
 //
 // # Design notes
 //

@@ -22,6 +22,7 @@ type Minter struct {
 type headers struct {
 	id, algorithm   string
 	access, refresh string
+	connection      string
 }
 
 // NewMinter makes a minter of tokens of one issuer.
@@ -74,6 +75,27 @@ func (m *Minter) Refresh(r Refresh, kid string) (string, error) {
 	return t, nil
 }
 
+// Connection mints a connection token, under the same rules as [Minter.Access]. Its audience is the
+// minter's issuer, whatever it says.
+func (m *Minter) Connection(c Connection, kid string) (string, error) {
+	c.Issuer, c.Audience = m.issuer, []string{m.issuer}
+	if err := c.check(); err != nil {
+		return "", fmt.Errorf("mint connection token: %w: %w", ErrClaims, err)
+	}
+	s, err := m.signer(kid, c.IssuedAt)
+	if err != nil {
+		return "", fmt.Errorf("mint connection token: %w", err)
+	}
+	var room [1024]byte
+	payload := c.appendJSON(room[:0])
+	payload = append(appendText(append(payload[:len(payload)-1], `,"cnid":`...), c.ID), '}')
+	t, err := sign(s, m.headers(s).connection, payload)
+	if err != nil {
+		return "", fmt.Errorf("mint connection token: %w", err)
+	}
+	return t, nil
+}
+
 func (m *Minter) signer(kid string, at time.Time) (keys.Signer, error) {
 	if kid == "" {
 		return m.ring.Signer(at)
@@ -96,7 +118,7 @@ func (m *Minter) headers(s keys.Signer) *headers {
 		b = appendText(append(b, `,"kid":`...), s.ID)
 		return base64.RawURLEncoding.EncodeToString(append(b, '}')) + "."
 	}
-	h := &headers{id: s.ID, algorithm: s.Algorithm, access: segment(TypeAccess), refresh: segment(TypeRefresh)}
+	h := &headers{id: s.ID, algorithm: s.Algorithm, access: segment(TypeAccess), refresh: segment(TypeRefresh), connection: segment(TypeConnection)}
 	m.last.Store(h)
 	return h
 }

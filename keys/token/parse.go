@@ -110,16 +110,42 @@ func (p *Parser) options(audience ...string) []jwt.ParserOption {
 
 // Access parses an access token as seen at now.
 //
-// [ErrInvalid] if it is not a good access token of ours; [ErrExpired], with the claims, if nothing is
+// [ErrInvalid] if it is not a good access token of ours, with [ErrSource] if it is a connection token; [ErrExpired], with the claims, if nothing is
 // wrong but that its time is past. Any other error says that there is no telling, because its key
 // is not known and the key store did not answer.
 func (p *Parser) Access(raw string, now time.Time) (Access, error) {
 	c := claims{now: now}
 	err := p.parse(raw, TypeAccess, &c, p.access)
+	if errors.Is(err, errType) {
+		return Access{}, p.elsewhere(raw, now, err)
+	}
 	if err != nil && !errors.Is(err, ErrExpired) {
 		return Access{}, err
 	}
 	return c.access, err
+}
+
+// elsewhere tells a connection token of ours from what is no token of ours at all.
+func (p *Parser) elsewhere(raw string, now time.Time, otherwise error) error {
+	_, err := p.Connection(raw, now)
+	switch {
+	case err == nil || errors.Is(err, ErrExpired):
+		return fmt.Errorf("%w: %w", ErrInvalid, ErrSource)
+	case errors.Is(err, ErrInvalid):
+		return otherwise
+	}
+	return err // no telling
+}
+
+// Connection parses a connection token as seen at now, under the rules of [Parser.Access]. Whether it is
+// good on the connection on which it came is for the caller to see: it compares the ID.
+func (p *Parser) Connection(raw string, now time.Time) (Connection, error) {
+	c := claims{now: now, bound: true}
+	err := p.parse(raw, TypeConnection, &c, p.refresh)
+	if err != nil && !errors.Is(err, ErrExpired) {
+		return Connection{}, err
+	}
+	return Connection{Access: c.access, ID: c.cnid}, err
 }
 
 // Refresh parses a refresh token as seen at now, under the rules of [Parser.Access].
@@ -160,6 +186,9 @@ func (p *Parser) parse(raw, typ string, c *claims, checks []jwt.ParserOption) er
 	return fmt.Errorf("%w: %w", ErrInvalid, err)
 }
 
+// errType says that a token is of another kind, as far as its header says.
+var errType = errors.New("typ of the token")
+
 // key reads the header and returns the key that it names.
 func (p *Parser) key(raw, typ string) (keys.Verifier, error) {
 	if len(raw) > MaxToken {
@@ -180,7 +209,7 @@ func (p *Parser) key(raw, typ string) (keys.Verifier, error) {
 	}
 	// RFC 7515 §4.1.9: the media type prefix may be written out; types compare without case.
 	if t := strings.ToLower(h.typ); t != typ && t != "application/"+typ {
-		return keys.Verifier{}, fmt.Errorf("%w: typ is %.32q and not %q", ErrInvalid, h.typ, typ)
+		return keys.Verifier{}, fmt.Errorf("%w: %w: %.32q and not %q", ErrInvalid, errType, h.typ, typ)
 	}
 	if !slices.Contains(p.algorithms, h.alg) {
 		return keys.Verifier{}, fmt.Errorf("%w: alg %.32q is not allowed", ErrInvalid, h.alg)

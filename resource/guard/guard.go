@@ -237,18 +237,29 @@ func (g *Guard) checked(ctx context.Context, raw string, strict bool) (Principal
 // whose authority needs one (package remote) refuses with 503 while it is blind, and where the token is at
 // hand, [Guard.Check] is the better question.
 func (g *Guard) Standing(ctx context.Context, p Principal) error {
-	now := g.now()
-	v := newVerified(p)
-	if refusal := g.standing(ctx, v, "", now, false); refusal != nil {
-		g.count(refusal)
-		return refusal
-	}
-	if !now.Before(p.ExpiresAt) {
-		refusal := g.expired(ctx, v, "", now)
+	return g.Suffices(ctx, p, Need{})
+}
+
+// Suffices is [Guard.Standing], and says as well whether the principal may do what need asks for, as a
+// middleware would: for what comes on a connection that lives longer than a request.
+func (g *Guard) Suffices(ctx context.Context, p Principal, need Need) error {
+	if refusal := g.suffices(ctx, p, &need); refusal != nil {
 		g.count(refusal)
 		return refusal
 	}
 	return nil
+}
+
+func (g *Guard) suffices(ctx context.Context, p Principal, need *Need) *Refusal {
+	now := g.now()
+	v := newVerified(p)
+	if refusal := g.standing(ctx, v, "", now, need.Strict); refusal != nil {
+		return refusal
+	}
+	if !now.Before(p.ExpiresAt) {
+		return g.expired(ctx, v, "", now)
+	}
+	return p.lacks(need)
 }
 
 // check is the order of the house: signature and profile, then ended, then expiry. The principal is
@@ -261,6 +272,8 @@ func (g *Guard) check(ctx context.Context, raw string, strict bool) (*Principal,
 		return &v.principal, g.standing(ctx, v, raw, now, strict)
 	case errors.Is(err, token.ErrExpired):
 		return &v.principal, g.expired(ctx, v, raw, now)
+	case errors.Is(err, token.ErrSource):
+		return nil, refuseSource(err)
 	case errors.Is(err, token.ErrInvalid):
 		return nil, refuseInvalid(err)
 	}
@@ -284,7 +297,7 @@ func (g *Guard) verify(raw string, now time.Time) (*verified, error) {
 	if err != nil && !errors.Is(err, token.ErrExpired) {
 		return nil, err
 	}
-	v := newVerified(principal(&claims))
+	v := newVerified(PrincipalOf(&claims))
 	if err == nil {
 		g.verified.put(sum, v, now.Add(verifiedFor))
 	}

@@ -89,17 +89,7 @@ func (g *Guard) judge(ctx context.Context, r *http.Request, need *Need) (*Princi
 	if refusal != nil {
 		return p, refusal
 	}
-	// The scope comes first: it is what a client can be told to ask for.
-	if missing := p.missing(need.Scopes); missing != "" {
-		return p, refuseScope(missing)
-	}
-	switch {
-	case need.Holder == UserToken && p.User == "":
-		return p, refuseHolder("this resource needs the access token of a signed-in user")
-	case need.Holder == ClientToken && p.User != "":
-		return p, refuseHolder("this resource needs an access token of client credentials")
-	}
-	return p, nil
+	return p, p.lacks(need)
 }
 
 // bearer takes the token from the Authorization header, the only place where it is accepted (RFC

@@ -43,6 +43,21 @@ func (p *Principal) Bearer() storage.Bearer {
 	return storage.Bearer{Session: p.Session, Client: p.Client, JTI: p.JTI, IssuedAt: p.IssuedAt}
 }
 
+// lacks says what a principal lacks of what is asked for. The scope comes first: it is what a client
+// can be told to ask for.
+func (p *Principal) lacks(need *Need) *Refusal {
+	missing := p.missing(need.Scopes)
+	switch {
+	case missing != "":
+		return refuseScope(missing)
+	case need.Holder == UserToken && p.User == "":
+		return refuseHolder("this resource needs the access token of a signed-in user")
+	case need.Holder == ClientToken && p.User != "":
+		return refuseHolder("this resource needs an access token of client credentials")
+	}
+	return nil
+}
+
 // missing returns those of the scopes that the token does not grant, space-separated.
 func (p *Principal) missing(scopes []string) string {
 	var lacking []string
@@ -54,9 +69,9 @@ func (p *Principal) missing(scopes []string) string {
 	return strings.Join(lacking, " ")
 }
 
-// principal translates claims. A token that names no session is one of client credentials, whose
+// PrincipalOf translates the claims of a token that verified. A token that names no session is one of client credentials, whose
 // subject is the client itself (RFC 9068 §2.2) and no user.
-func principal(a *token.Access) Principal {
+func PrincipalOf(a *token.Access) Principal {
 	p := Principal{
 		Client:    storage.ClientID(a.Client),
 		Session:   storage.SessionID(a.Session),

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tallystick/tallystick/keys/token"
 	"github.com/tallystick/tallystick/storage"
 )
 
@@ -22,6 +23,10 @@ const (
 	TemporarilyUnavailable Code = "temporarily_unavailable"
 	ServerError            Code = "server_error"
 )
+
+// IllegalSource is the reason of a refusal of a token that is good on one connection alone and came from
+// elsewhere. No session ends for it.
+const IllegalSource storage.Reason = "illegal_source"
 
 // Refusal is why a request was not let in, as its sender is told, and a cause, which is for the log.
 type Refusal struct { //nolint:errname // it is presented as what it is
@@ -90,6 +95,13 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	w.WriteHeader(refusal.Status)
 	_, _ = w.Write(body) // nobody is left to tell
 }
+
+// RefusalOf finds the refusal in an error, or makes the one that it stands for, as [Refuse] does: for those
+// who answer otherwise than over HTTP. The caller must not change it.
+func RefusalOf(err error) *Refusal { return presented(err) }
+
+// RefuseSource is the refusal of a token that is good on one connection alone, on any other.
+func RefuseSource() *Refusal { return refuseSource(token.ErrSource) }
 
 // presented finds the refusal in an error, or makes the one that it stands for.
 func presented(err error) *Refusal {
@@ -186,6 +198,14 @@ func refuseInvalid(cause error) *Refusal {
 	return &Refusal{
 		Status: http.StatusUnauthorized, Code: InvalidToken,
 		Description: "the access token is not valid", Cause: cause,
+	}
+}
+
+// refuseSource refuses a token that verifies and is good on one connection alone.
+func refuseSource(cause error) *Refusal {
+	return &Refusal{
+		Status: http.StatusUnauthorized, Code: InvalidToken, End: &storage.End{Reason: IllegalSource},
+		Description: "this token is good on the connection that it was made for alone", Cause: cause,
 	}
 }
 
