@@ -40,6 +40,12 @@ func devProcess(t *testing.T) *process {
 		t.Fatal(err)
 	}
 	cfg := devstack.Config(addr, folder.EncryptionKey())
+	wechat, err := devstack.StartWeChat(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = wechat.Stop() })
+	wechat.Config(&cfg)
 	store, err := openDevStore(t.Context(), folder)
 	if err != nil {
 		t.Fatal(err)

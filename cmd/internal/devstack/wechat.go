@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/tallystick/tallystick/cmd/internal/wechatfake"
+	"github.com/tallystick/tallystick/authserver/wechat/wechattest"
 	"github.com/tallystick/tallystick/configs"
 	"github.com/tallystick/tallystick/keys/secret"
 )
@@ -35,7 +35,7 @@ func StartWeChat(ctx context.Context) (*WeChat, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the stand-in of WeChat: %w", err)
 	}
-	fake := wechatfake.New(wechatfake.Config{Apps: []wechatfake.App{
+	fake := wechattest.New(wechattest.Config{Apps: []wechattest.App{
 		{ID: wechatShop, Secret: wechatSecret, Platform: wechatPlatform}, {ID: wechatMusic, Secret: wechatSecret, Platform: wechatPlatform},
 	}})
 	w := &WeChat{

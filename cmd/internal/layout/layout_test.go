@@ -58,6 +58,7 @@ var arrows = []struct {
 	{"authserver/metadata", []string{rooms}},
 	{"authserver/grant", []string{rooms, "authserver/product", "authserver/audit", "authserver/client", "authserver/password", "authserver/session", "authserver/issue", "authserver/federation"}},
 	{"authserver/federation", []string{rooms, "authserver/audit"}},
+	{"authserver/wechat/wechattest", nil},
 	{"authserver/wechat", []string{rooms, "authserver/federation"}},
 	{"authserver/events", []string{rooms}},
 	{"authserver/admin", []string{rooms, "authserver/product", "authserver/audit", "authserver/session", "authserver/password"}},

@@ -1,4 +1,4 @@
-// Package wechatfake is WeChat for tests and for "tallystick dev": code2Session as it behaves, without a
+// Package wechattest is WeChat for tests and for "tallystick dev": code2Session as it behaves, without a
 // network.
 //
 // It promises what a caller has to cope with: a code is good once, for one app, and for five minutes
@@ -11,4 +11,4 @@
 //
 // It refuses nothing that WeChat would allow, and is for loopback only: whoever can reach it can sign in as
 // anybody.
-package wechatfake
+package wechattest

@@ -1,11 +1,10 @@
-package wechatfake
+package wechattest
 
 import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -44,7 +43,8 @@ type Answer struct {
 
 // Errcode is the answer with an errcode.
 func Errcode(code int, text string) Answer {
-	return Answer{Body: fmt.Sprintf(`{"errcode":%d,"errmsg":%q}`, code, text)}
+	body, _ := json.Marshal(map[string]any{"errcode": code, "errmsg": text}) //nolint:errchkjson // a text and a number.
+	return Answer{Body: string(body)}
 }
 
 // Config is what a [Server] needs.
