@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tallystick/tallystick/resource/wallet"
 	"github.com/tallystick/tallystick/storage"
@@ -138,4 +139,57 @@ func TestALockInRedisIsWaitedForNoLongerThanAsked(t *testing.T) {
 	} else {
 		again.Release(context.WithoutCancel(t.Context()))
 	}
+}
+
+// TestAStopEndsTheWaitForALock: with nothing done, so that another process can do it under the same key.
+func TestAStopEndsTheWaitForALock(t *testing.T) {
+	t.Parallel()
+	stopping, stop := context.WithCancel(context.Background())
+	defer stop()
+	waiting := &noted{begun: make(chan struct{})}
+	s, redis := redisStand(t, engine.SQLite(t), func(c *wallet.Config) { waiting.Locker, c.Locker, c.Stopping = c.Locker, waiting, stopping })
+	other, err := redisstore.Open(t.Context(), redisstore.Config{URL: redis.URL()})
+	must(t, err)
+	t.Cleanup(func() { must(t, other.Close()) })
+	tom, tomToken := s.rich("tom", 100)
+	amy := s.user("amy")
+	held, err := other.Lock(t.Context(), tom, 0)
+	must(t, err)
+	answer := make(chan got, 1)
+	began := time.Now()
+	go func() { answer <- s.transfer(tomToken, "k", transferBody(amy, 60)) }()
+	<-waiting.begun
+	stop()
+	for n, g := range []got{<-answer, s.transfer(tomToken, "later", transferBody(amy, 1))} {
+		if g.status != http.StatusServiceUnavailable || g.code() != "temporarily_unavailable" || g.header.Get("Retry-After") == "" {
+			t.Errorf("write %d: %d %s %v", n, g.status, g.body, g.header)
+		}
+	}
+	if waited := time.Since(began); waited > wallet.DefaultLockWait/2 {
+		t.Errorf("answered after %s", waited)
+	}
+	held.Release(t.Context())
+	second, err := wallet.New(wallet.Config{Ledger: s.db, Locker: other, Currencies: []money.Currency{"CNY"}})
+	must(t, err)
+	out, err := second.Transfer(t.Context(), wallet.TransferOrder{Bearer: s.bearerOf(tom), User: tom, To: amy, Amount: cny(60), Key: "k"})
+	if err != nil || out.Replayed || out.Code != "" {
+		t.Errorf("another process, under the same key: %+v, %v", out, err)
+	}
+	if b := s.balance(tom); b != 40 {
+		t.Errorf("tom has %d, want 40", b)
+	}
+	s.verify()
+}
+
+// noted is a locker that says when somebody asks it.
+type noted struct {
+	storage.Locker
+	once  sync.Once
+	begun chan struct{}
+}
+
+// Lock implements storage.Locker.
+func (n *noted) Lock(ctx context.Context, user storage.UserID, wait time.Duration) (storage.Lease, error) {
+	n.once.Do(func() { close(n.begun) })
+	return n.Locker.Lock(ctx, user, wait)
 }

@@ -72,11 +72,15 @@ type process struct {
 	upkeep   *upkeep.Runner
 	health   *serve.Health
 	server   *serve.Server
+	// stopping ends when the process begins to stop.
+	stopping context.Context //nolint:containedctx // It is the process's own.
+	leave    context.CancelFunc
 }
 
 // newProcess assembles the rooms over open engines. Nothing runs before start.
 func newProcess(ctx context.Context, cfg configs.Config, r role, store *sqlstore.DB, redis *redisstore.Store, log *slog.Logger, registry *prometheus.Registry) (*process, error) {
 	p := &process{cfg: cfg, role: r, log: log, registry: registry, store: store, redis: redis}
+	p.stopping, p.leave = context.WithCancel(context.WithoutCancel(ctx))
 	err := registerProcess(registry, r)
 	if err != nil {
 		return nil, err
@@ -232,7 +236,7 @@ func (p *process) addWallet() (err error) {
 	p.resource, err = resource.New(resource.Config{
 		Wallet: wallet.Config{
 			Ledger: p.ledger, Locker: p.redis, Currencies: currencies, MaxAmount: p.cfg.Wallet.MaxAmount,
-			LockWait: p.cfg.Wallet.Lock.Wait, LockRequired: p.cfg.Wallet.Lock.Required, Log: p.log, Metrics: p.registry,
+			LockWait: p.cfg.Wallet.Lock.Wait, Stopping: p.stopping, LockRequired: p.cfg.Wallet.Lock.Required, Log: p.log, Metrics: p.registry,
 		},
 		Guard: p.guard, RequestID: serve.RequestID,
 	})
@@ -333,6 +337,7 @@ func (p *process) run(ctx context.Context, ready func(addr string) error) error 
 	}
 	p.log.InfoContext(ctx, "stopping")
 	p.health.Leave()
+	p.leave()
 	if serr := p.server.Stop(context.WithoutCancel(ctx)); serr != nil && err == nil {
 		err = serr
 	}

@@ -51,6 +51,10 @@
 // while it is read. Rejected: a position in time, which repeats or loses entries of one instant;
 // OFFSET, which does both and reads everything before the page.
 //
+// A process that stops lets nobody wait for a lock: the wait (a minute) may be longer than the stop, and a
+// write that is cut off leaves its caller guessing. It is refused with storage.ErrUnavailable, nothing is
+// under its key, and another process takes it. Rejected: a stop as long as the longest wait.
+//
 // Without the lock no fence is passed. Two writers that hold no lock would only make each other stale,
 // and it is the row lock and the conditional update that keep the balance above zero.
 package wallet

@@ -13,12 +13,14 @@ import (
 // configuration lets the row locks stand alone. release is never nil when err is.
 func (w *Wallet) lock(ctx context.Context, payer storage.UserID, wait time.Duration) (release func(), held bool, err error) {
 	start := w.cfg.Now()
-	lease, err := w.cfg.Locker.Lock(ctx, payer, wait)
+	lease, err := w.obtain(ctx, payer, wait)
 	w.metrics.lockWait.Observe(w.cfg.Now().Sub(start).Seconds())
 	switch {
 	case err == nil:
 		w.lockBack(ctx)
 		return func() { letGo(ctx, lease) }, true, nil
+	case errors.Is(err, errStopping):
+		return nil, false, fmt.Errorf("lock wallet: %w", errors.Join(storage.ErrUnavailable, err))
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, false, fmt.Errorf("lock wallet: %w", context.Cause(ctx))
 	case errors.Is(err, storage.ErrBusy), errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, storage.ErrUnavailable):
@@ -28,6 +30,21 @@ func (w *Wallet) lock(ctx context.Context, payer storage.UserID, wait time.Durat
 	}
 	w.lockAway(ctx, err)
 	return func() {}, false, nil
+}
+
+// errStopping says that a wait was ended by the stop of the process.
+var errStopping = errors.New("this process is stopping")
+
+// obtain takes the lock, or gives up when the process stops. It takes what was had in that very moment.
+func (w *Wallet) obtain(ctx context.Context, payer storage.UserID, wait time.Duration) (storage.Lease, error) {
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(w.cfg.Stopping, func() { cancel(errStopping) })()
+	lease, err := w.cfg.Locker.Lock(waiting, payer, wait)
+	if err != nil && errors.Is(context.Cause(waiting), errStopping) {
+		return nil, errStopping // also for who would have found it busy: not asking again here is better advice
+	}
+	return lease, err
 }
 
 // letGo releases a lock also for a caller that has gone.

@@ -1,6 +1,7 @@
 package wallet
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,6 +51,10 @@ type Config struct {
 	LockWait time.Duration
 	// LockRequired refuses writes while nobody can tell who holds a lock. The books are right without.
 	LockRequired bool
+	// Stopping ends when the process begins to stop: what waits for a lock then, or would have to, is refused
+	// with storage.ErrUnavailable and nothing done, since waiting can take longer than a stop may. Who has
+	// a lock goes on. Nil means never.
+	Stopping context.Context //nolint:containedctx // It is not that of a request.
 	// Refusal renders what is recorded, and answered, for a refusal of the books. It must be pure. Nil
 	// means the refusal's own JSON.
 	Refusal func(*Refusal) json.RawMessage
@@ -78,6 +83,9 @@ func New(cfg Config) (*Wallet, error) {
 	}
 	if cfg.LockWait == 0 {
 		cfg.LockWait = DefaultLockWait
+	}
+	if cfg.Stopping == nil {
+		cfg.Stopping = context.Background()
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
