@@ -174,7 +174,7 @@ func (s *stand) balance(user storage.UserID) int64 {
 // verify proves the books.
 func (s *stand) verify() books.Report {
 	s.t.Helper()
-	report, err := books.Verify(s.t.Context(), s.db, nil)
+	report, err := books.Verify(s.t.Context(), s.db, books.Options{})
 	must(s.t, err)
 	for _, f := range report.Faults {
 		s.t.Errorf("books: %s", f)

@@ -260,6 +260,8 @@ type Books interface {
 	// AllJournals calls each for every journal with the entries it has, by account, in the order of IDs.
 	// An entry whose journal is missing comes in AllEntries alone.
 	AllJournals(ctx context.Context, each func(Journal, []Entry) error) error
+	// JournalsFrom is AllJournals from an ID on.
+	JournalsFrom(ctx context.Context, from JournalID, each func(Journal, []Entry) error) error
 	// AllHolds calls each for every hold, in the order of IDs.
 	AllHolds(ctx context.Context, each func(Hold) error) error
 	// AllAnswers calls each for every idempotency record.
@@ -269,6 +271,9 @@ type Books interface {
 	AnswersFrom(ctx context.Context) (time.Time, error)
 	// CountEntries estimates the work ahead, for progress.
 	CountEntries(ctx context.Context) (int64, error)
+
+	OriginBooks
+	ChainBooks
 }
 
 // Bookkeeper opens the books.

@@ -39,7 +39,7 @@ writes nothing and may run at any time. Exits with 1 if anything is wrong.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return withKit(c, func(ctx context.Context, k *kit) error {
 				bar := cli.NewProgress(c.ErrOrStderr(), "entries read", 0, nil)
-				report, err := books.Verify(ctx, k.Store, bar.Set)
+				report, err := books.Verify(ctx, k.Store, books.Options{Progress: bar.Set})
 				bar.End()
 				if err != nil {
 					return err

@@ -18,6 +18,19 @@
 //     of success has its journal. An answer of refusal has none. Deposits, whose other side is the world
 //     account, are no exception: they too are posted under a key.
 //   - Per currency, all accounts sum to zero.
+//   - What is held on an account is what its open holds come to, and at no time was more held than there was. Each hold,
+//     and what closed it, is what their journals say; so is each reversal, and no journal was moved back by more than it moved.
+//   - The sealed chain: each block follows from the one before and has the hash of what is in it, each sealed
+//     journal with its entries has the hash that it was sealed with, no journal is sealed twice or gone, and each is sealed or
+//     waits to be. See package storage/seal. A chain that was rewritten to its end is found by a head that was written down
+//     elsewhere ([Options.ExpectHead]), and by nothing else.
+//
+// # Going on
+//
+// The head of a report without faults is where a later run can go on ([Options.After]). It takes for proven what was sealed
+// up to there: the hashes of those blocks and journals, the entries, answers, holds and reversals that belong to them. It
+// still reads every entry of every account, since today's balance rests on all of them, and every hold and account. What was changed
+// since in a sealed journal of before, and shows in no balance, such as a memo, is found by a run from the start alone.
 //
 // # Design notes
 //
@@ -30,6 +43,13 @@
 // buckets concerned, and the culprits are named. Rejected: a look-up per entry, which reads the ledger at
 // random; sorting on disk, which writes.
 //
-// The history of holds is not kept in entries. What is held is therefore checked as it stands, and that
-// it never exceeded the balance is checked by the ledger's conditional update alone.
+// Journals, their seals, the notes of those that wait and the reversals of each come in the order of identifiers, and are
+// merged. A journal and its seal are compared directly, so what was changed is named in the first pass.
+//
+// The history of holds is not kept in entries. Each seal says where the payer's account stood just after the journal, and the
+// holds of an account are put between its entries by that. Up to [maxHeldEvents] changes are sorted in memory; a
+// ledger with more is gone through in parts, a part of the accounts each time. Holds made before there were seals are not known to be between any two entries:
+// of their accounts what is held now is checked, and the report counts them.
+//
+// A tree of hashes over accounts was rejected for going on: it would have to be kept by those who post.
 package books

@@ -63,7 +63,7 @@ func (v *verifier) orphans(ctx context.Context) error {
 		return nil
 	}
 	journals := make(map[storage.JournalID]bool)
-	err := v.books.AllJournals(ctx, func(j storage.Journal, _ []storage.Entry) error {
+	err := v.books.JournalsFrom(ctx, v.start, func(j storage.Journal, _ []storage.Entry) error {
 		if doubtful[v.entries.bucket(string(j.ID))] {
 			journals[j.ID] = true
 		}
@@ -73,7 +73,7 @@ func (v *verifier) orphans(ctx context.Context) error {
 		return err
 	}
 	return v.books.AllEntries(ctx, func(e storage.Entry) error {
-		if doubtful[v.entries.bucket(string(e.Journal))] && !journals[e.Journal] {
+		if e.Journal >= v.start && doubtful[v.entries.bucket(string(e.Journal))] && !journals[e.Journal] {
 			v.report.fault(Fault{Check: JournalMissing, Account: e.Account, Sequence: e.Sequence, Journal: e.Journal},
 				"the entry belongs to a journal that is not there")
 		}
@@ -104,7 +104,7 @@ func (v *verifier) unanswered(ctx context.Context) error {
 		}
 		return suspects[id]
 	}
-	err := v.books.AllJournals(ctx, func(j storage.Journal, _ []storage.Entry) error {
+	err := v.books.JournalsFrom(ctx, v.start, func(j storage.Journal, _ []storage.Entry) error {
 		if s := suspect(j.ID); s != nil {
 			s.facts = factsOf(j)
 		}

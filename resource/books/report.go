@@ -39,6 +39,24 @@ const (
 	JournalUnbalanced Check = "journal_unbalanced"
 	// JournalEntries: a journal's entries are not those that it calls for.
 	JournalEntries Check = "journal_entries"
+	// HoldMismatch: a hold that does not add up.
+	HoldMismatch Check = "hold_mismatch"
+	// ReversalMismatch: more of a journal is moved back than was moved.
+	ReversalMismatch Check = "reversal_mismatch"
+	// OriginMismatch: a hold or the record of a reversal says something else than its journal.
+	OriginMismatch Check = "origin_mismatch"
+	// BlockChain: a block does not follow from the one before it.
+	BlockChain Check = "block_chain"
+	// BlockHash: the hash of a block is not that of what is in it.
+	BlockHash Check = "block_hash"
+	// SealSequence: a seal is not at its place in its block.
+	SealSequence Check = "seal_sequence"
+	// SealMismatch: a journal or its entries are not as they were sealed.
+	SealMismatch Check = "seal_mismatch"
+	// SealMissing: a journal is neither sealed nor does it wait to be.
+	SealMissing Check = "seal_missing"
+	// HeadMismatch: a block is not the one that was written down.
+	HeadMismatch Check = "head_mismatch"
 	// AnswerMissing: a journal was posted that no recorded answer tells of.
 	AnswerMissing Check = "answer_missing"
 	// AnswerMismatch: a recorded answer tells something else than its journal, or two tell of one.
@@ -53,6 +71,7 @@ type Fault struct {
 	Account  storage.AccountID `json:"account,omitempty"`
 	Sequence int64             `json:"sequence,omitempty"`
 	Journal  storage.JournalID `json:"journal,omitempty"`
+	Block    int64             `json:"block,omitempty"`
 	// Key names an idempotency record: client, user and key.
 	Key      string         `json:"key,omitempty"`
 	Currency money.Currency `json:"currency,omitempty"`
@@ -69,6 +88,9 @@ func (f Fault) String() string {
 		if part.value != "" {
 			b.WriteString(" " + part.name + " " + part.value)
 		}
+	}
+	if f.Block != 0 {
+		b.WriteString(" block " + strconv.FormatInt(f.Block, 10))
 	}
 	if f.Sequence != 0 {
 		b.WriteString(" entry " + strconv.FormatInt(f.Sequence, 10))
@@ -91,6 +113,18 @@ type Report struct {
 	Entries  int64 `json:"entries"`
 	Journals int64 `json:"journals"`
 	Answers  int64 `json:"answers"`
+	Holds    int64 `json:"holds"`
+	// Blocks and Sealed are the blocks that were recomputed, and the journals in them; Waiting are journals that
+	// wait to be sealed, and Unenrolled those of which the sealer has not taken note yet.
+	Blocks     int64 `json:"blocks"`
+	Sealed     int64 `json:"sealed"`
+	Waiting    int64 `json:"waiting"`
+	Unenrolled int64 `json:"unenrolled"`
+	// Head is the last block; nil if there is none. If nothing is wrong, it is where a later run can go on.
+	Head *Anchor `json:"head"`
+	// UnknownHolds is how many accounts have holds of which it is not recorded when they were made, so that only
+	// what is held now was checked.
+	UnknownHolds int64 `json:"unknown_holds"`
 	// TrialBalance sums to zero per currency, if all is well.
 	TrialBalance []Line `json:"trial_balance"`
 	// Faults are the first of FaultCount.

@@ -1,9 +1,12 @@
 package books
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/tallystick/tallystick/storage"
@@ -12,15 +15,26 @@ import (
 
 const progressEvery = 1024 // entries between two calls of progress
 
-// Verify proves the books in one snapshot. progress, if not nil, is told how many of how many entries
-// have been read, each entry counting twice: once in its account and once in its journal; the total is
-// an estimate. An error says that the books could not be read; what is wrong with them is in the
-// report.
-func Verify(ctx context.Context, keeper storage.Bookkeeper, progress func(done, total int64)) (Report, error) {
+// Options say how to verify; the zero value verifies everything.
+type Options struct {
+	// Progress, if not nil, is told how many of how many entries have been read, each entry counting twice: once in
+	// its account and once in its journal; the total is an estimate.
+	Progress func(done, total int64)
+	// After is the head that an earlier run has proven: what it proved is not proven again.
+	After *Anchor
+	// ExpectHead is a block that was written down elsewhere.
+	ExpectHead *Anchor
+}
+
+// Verify proves the books in one snapshot. An error says that the books could not be read; what is wrong
+// with them is in the report.
+func Verify(ctx context.Context, keeper storage.Bookkeeper, o Options) (Report, error) {
 	var report Report
 	err := keeper.ReadBooks(ctx, func(b storage.Books) error {
 		// Made anew in here: a snapshot that was lost is read again from the start.
-		v := &verifier{books: b, progress: progress, sums: newTrial(), entries: newMatcher(), answers: newMatcher()}
+		v := &verifier{
+			books: b, opts: o, sums: newTrial(), entries: newMatcher(), answers: newMatcher(), origins: newMatcher(), held: newHistory(),
+		}
 		v.report.Faults = []Fault{}
 		if err := v.run(ctx); err != nil {
 			return err
@@ -58,23 +72,28 @@ func TrialBalance(ctx context.Context, keeper storage.Bookkeeper) ([]Line, error
 
 // verifier is the state of one run.
 type verifier struct {
-	books    storage.Books
-	report   Report
-	progress func(done, total int64)
-	done     int64
-	total    int64
-	sums     *trial
-	entries  *matcher // entries by account against entries by journal
-	answers  *matcher // journals against answers
+	books   storage.Books
+	report  Report
+	opts    Options
+	done    int64
+	total   int64
+	sums    *trial
+	entries *matcher // entries by account against entries by journal
+	answers *matcher // journals against answers
+	origins *matcher // holds and reversals against their journals
+	held    *history
+	// start is from which journal on journals are proven; those before were proven by an earlier run.
+	start storage.JournalID
 	// answered is the time from which on journals have their answers; older ones may have been trimmed.
 	answered time.Time
 }
 
-// forgotten says whether the answer of a journal may have been trimmed. It is judged by the identifier,
+// forgotten says whether the answer of a journal is of no concern: it may have been trimmed, or an earlier run has
+// proven it. It is judged by the identifier,
 // which journals and answers have in common, so that both are passed over or neither.
 func (v *verifier) forgotten(id storage.JournalID) bool {
 	at, ok := storage.IDTime(string(id))
-	return ok && at.Before(v.answered)
+	return id < v.start || ok && at.Before(v.answered)
 }
 
 func (v *verifier) run(ctx context.Context) error {
@@ -90,8 +109,10 @@ func (v *verifier) run(ctx context.Context) error {
 		what string
 		do   func(context.Context) error
 	}{
+		{"read the sealed chain", v.sealedChain}, {"read holds", v.holds},
 		{"read accounts", v.accounts}, {"read journals", v.journals}, {"read answers", v.recorded},
-		{"find orphans", v.orphans}, {"match answers", v.unanswered},
+		{"read the rest of the holds", v.moreHolds},
+		{"find orphans", v.orphans}, {"match answers", v.unanswered}, {"match holds and reversals", v.unrelated},
 	} {
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
@@ -105,8 +126,8 @@ func (v *verifier) run(ctx context.Context) error {
 
 func (v *verifier) step(n int64) {
 	v.done += n
-	if v.progress != nil && (n == 0 || v.done%progressEvery == 0) {
-		v.progress(v.done, max(v.total, v.done))
+	if v.opts.Progress != nil && (n == 0 || v.done%progressEvery == 0) {
+		v.opts.Progress(v.done, max(v.total, v.done))
 	}
 }
 
@@ -123,28 +144,61 @@ func pull[T any](read func(each func(T) error) error, err *error) (next func() (
 	})
 }
 
-// accounts checks every account against its entries.
-func (v *verifier) accounts(ctx context.Context) error {
+// accounts checks every account against its entries and its holds.
+func (v *verifier) accounts(ctx context.Context) error { return v.follow(ctx, &v.report, true) }
+
+// moreHolds goes through the accounts again, for the holds that memory had no room for. What else is wrong with an
+// account was told the first time.
+func (v *verifier) moreHolds(ctx context.Context) error {
+	for v.held.part++; v.held.part < v.held.parts; v.held.part++ {
+		v.held.events = v.held.events[:0]
+		err := v.books.AllHeld(ctx, func(span storage.HeldSpan) error {
+			v.held.add(&span)
+			return ctx.Err()
+		})
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(v.held.events, inTime)
+		if err := v.follow(ctx, &Report{}, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow goes through accounts and entries. What is wrong with accounts goes into report, what is wrong with holds into
+// that of the verifier.
+func (v *verifier) follow(ctx context.Context, report *Report, first bool) error {
 	var readErr error
 	next, stop := pull(func(each func(storage.Account) error) error { return v.books.AllAccounts(ctx, each) }, &readErr)
 	defer stop()
-	c := &chain{report: &v.report}
+	c := &chain{report: report, holds: &v.report}
 	account, more := next()
 	take := func() {
-		v.report.Accounts++
-		v.sums.add(&v.report, account)
+		if first {
+			v.report.Accounts++
+			v.sums.add(report, account)
+		}
 		c.begin(account)
+		if v.held.has(account.ID) {
+			c.hold(v.held.of(&v.report, account.ID))
+		}
 		account, more = next()
 	}
 	err := v.books.AllEntries(ctx, func(e storage.Entry) error {
-		v.report.Entries++
-		v.entries.add(string(e.Journal))
+		if first {
+			v.report.Entries++
+			if e.Journal >= v.start {
+				v.entries.add(string(e.Journal))
+			}
+			v.step(1)
+		}
 		for more && account.ID <= e.Account {
 			c.end()
 			take()
 		}
 		c.entry(e)
-		v.step(1)
 		return ctx.Err()
 	})
 	if err != nil {
@@ -155,13 +209,28 @@ func (v *verifier) accounts(ctx context.Context) error {
 		take()
 	}
 	c.end()
+	v.held.of(&v.report, "")
 	return readErr
 }
 
 // journals checks every journal and its entries.
 func (v *verifier) journals(ctx context.Context) error {
-	return v.books.AllJournals(ctx, func(j storage.Journal, entries []storage.Entry) error {
+	places, stop, err := v.openPlaces(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	back, stop := v.openReversals(ctx)
+	defer stop()
+	err = v.books.JournalsFrom(ctx, v.start, func(j storage.Journal, entries []storage.Entry) error {
 		v.report.Journals++
+		places.check(&j, entries)
+		if err := back.check(ctx, &j); err != nil {
+			return err
+		}
+		if f, ok := journalFact(&j); ok {
+			v.origins.subtract(f.String())
+		}
 		checkJournal(&v.report, j, entries)
 		for _, e := range entries {
 			v.entries.subtract(string(e.Journal))
@@ -172,6 +241,10 @@ func (v *verifier) journals(ctx context.Context) error {
 		}
 		return ctx.Err()
 	})
+	if err != nil {
+		return err
+	}
+	return cmp.Or(places.end(), back.end(ctx))
 }
 
 // recorded checks every idempotency record by itself, and notes what it tells.
@@ -194,10 +267,45 @@ type chain struct {
 	missing  storage.AccountID
 	balance  int64
 	sequence int64
+	// events are what is to come of the account's holds, and held what is held; whole says that the part of the account
+	// is being looked at, and known that it is recorded when all of that happened. Faults of it go into holds.
+	holds        *Report
+	events       []heldEvent
+	held         int64
+	whole, known bool
+}
+
+// hold takes the holds of the account just begun.
+func (c *chain) hold(events []heldEvent) {
+	c.events, c.held, c.whole = events, 0, true
+	c.known = !slices.ContainsFunc(events, func(e heldEvent) bool { return !e.known })
+	if !c.known {
+		c.holds.UnknownHolds++
+	}
+}
+
+// happen lets happen what comes before an entry of a sequence, or with it.
+func (c *chain) happen(sequence int64, with bool) {
+	for len(c.events) > 0 && c.known && (c.events[0].sequence < sequence || with && c.events[0].sequence == sequence && c.events[0].rank < 0) {
+		e := c.events[0]
+		c.events = c.events[1:]
+		c.held += e.delta
+		if e.delta > 0 && !with {
+			c.covered(e.journal)
+		}
+	}
+}
+
+// covered checks that no more is held than there is.
+func (c *chain) covered(by storage.JournalID) {
+	if c.account.User != "" && c.held > c.balance && c.balance >= 0 {
+		c.holds.fault(Fault{Check: Overdraft, Account: c.account.ID, Journal: by, Sequence: c.sequence}, "%d was held of %d", c.held, c.balance)
+	}
 }
 
 func (c *chain) begin(a storage.Account) {
 	c.account, c.open, c.balance, c.sequence = a, true, 0, 0
+	c.events, c.whole, c.known = nil, false, false
 	at := Fault{Check: AccountName, Account: a.ID}
 	name := storage.WalletAccount(a.User, a.Currency)
 	if a.User == "" {
@@ -239,8 +347,13 @@ func (c *chain) entry(e storage.Entry) {
 		at.Check = Overdraft
 		c.report.fault(at, "the wallet stood at %d", e.BalanceAfter)
 	}
+	c.happen(e.Sequence, false)
+	c.happen(e.Sequence, true)
 	// Going on from what the entry says, one wrong entry is one fault and not all that follow.
 	c.balance, c.sequence = e.BalanceAfter, e.Sequence
+	if c.known {
+		c.covered(e.Journal)
+	}
 }
 
 func (c *chain) end() {
@@ -248,6 +361,13 @@ func (c *chain) end() {
 		return
 	}
 	c.open = false
+	c.happen(math.MaxInt64, false)
+	for _, e := range c.events { // of which it is not known when they happened
+		c.held += e.delta
+	}
+	if c.whole && c.held != c.account.Held {
+		c.holds.fault(Fault{Check: HoldMismatch, Account: c.account.ID}, "held %d where its holds come to %d", c.account.Held, c.held)
+	}
 	at := Fault{Check: AccountBalance, Account: c.account.ID}
 	if c.account.Balance != c.balance {
 		c.report.fault(at, "balance %d where its entries come to %d", c.account.Balance, c.balance)

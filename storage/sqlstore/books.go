@@ -17,7 +17,7 @@ const (
 
 const (
 	bookAccounts = `SELECT ` + accountColumns + ` FROM accounts WHERE account_id > ? ORDER BY account_id LIMIT ?`
-	bookJournals = `SELECT ` + journalColumns + ` FROM journals WHERE journal_id > ? ORDER BY journal_id LIMIT ?`
+	bookJournals = `SELECT ` + journalColumns + ` FROM journals WHERE journal_id >= ? ORDER BY journal_id LIMIT ?`
 
 	bookHolds = `SELECT ` + holdColumns + ` FROM holds WHERE hold_id > ? ORDER BY hold_id LIMIT ?`
 
@@ -134,8 +134,18 @@ func (b books) AllEntries(ctx context.Context, each func(storage.Entry) error) e
 
 // AllJournals implements [storage.Books].
 func (b books) AllJournals(ctx context.Context, each func(storage.Journal, []storage.Entry) error) error {
-	for after := storage.JournalID(""); ; {
-		page, err := collect(ctx, b.q, scanJournal, bookJournals, string(after), bookPage)
+	return b.JournalsFrom(ctx, "", each)
+}
+
+// JournalsFrom implements [storage.Books].
+func (db *DB) JournalsFrom(ctx context.Context, from storage.JournalID, each func(storage.Journal, []storage.Entry) error) error {
+	return books{db, db.r}.JournalsFrom(ctx, from, each)
+}
+
+// JournalsFrom implements [storage.Books].
+func (b books) JournalsFrom(ctx context.Context, from storage.JournalID, each func(storage.Journal, []storage.Entry) error) error {
+	for {
+		page, err := collect(ctx, b.q, scanJournal, bookJournals, string(from), bookPage)
 		if err != nil {
 			return b.db.fault("read journals", err)
 		}
@@ -153,7 +163,7 @@ func (b books) AllJournals(ctx context.Context, each func(storage.Journal, []sto
 		if err := pair(page, entries, each); err != nil {
 			return err
 		}
-		after = last
+		from = last + "\x00" // what comes next
 	}
 }
 
