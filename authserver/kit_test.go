@@ -123,6 +123,7 @@ type kit struct {
 	clock     *clock
 	db        *sqlstore.DB
 	ring      *keys.Ring
+	sealing   *keys.Encryption
 	checker   *password.Checker
 	brake     *brake.Brake
 	parser    *token.Parser
@@ -192,6 +193,8 @@ func (k *kit) start() {
 	var err error
 	k.ring, err = keys.Open(k.t.Context(), keys.Config{Store: ringStore{k.db}, EncryptionKey: encryptionKey, Keep: 8 * 24 * time.Hour, Now: k.clock.Now})
 	k.must(err)
+	k.sealing, err = keys.OpenEncryption(k.t.Context(), keys.Config{Store: ringStore{k.db}, EncryptionKey: encryptionKey, Keep: time.Hour, Now: k.clock.Now})
+	k.must(err)
 	k.checker, err = password.New(password.Config{Users: k.db, Memory: 8, Time: 1, Threads: 1, Unsafe: true, Now: k.clock.Now})
 	k.must(err)
 	trail, err := audit.New(audit.Config{Store: k.db})
@@ -214,7 +217,8 @@ func (k *kit) start() {
 			}
 		},
 		Checker: k.checker, Manager: k.manager(registry.Forget), Guard: watch,
-		Clients: registry, Passwords: k.checker, Brake: k.brake, Minter: token.NewMinter(issuerURL, k.ring), Parser: k.parser, Keys: k.ring,
+		Clients: registry, Passwords: k.checker, Brake: k.brake, Minter: token.NewMinter(issuerURL, k.ring), Parser: k.parser,
+		Keys: keys.Published{Signing: k.ring, Encryption: k.sealing}, Opener: k.sealing, Nonces: k.db,
 		ChainKey: chainKey, Now: k.clock.Now, Metrics: k.metrics,
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: k.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

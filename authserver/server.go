@@ -68,6 +68,11 @@ type Config struct {
 	// Guard lets requests with an access token in.
 	Guard *guard.Guard
 
+	// Opener opens encrypted passwords: the *keys.Encryption. Nonces keeps that each is good once. Optional, both
+	// or none.
+	Opener grant.Opener
+	Nonces storage.Nonces
+
 	// Federation lets users in by other providers. Optional.
 	Federation *federation.Desk
 
@@ -267,7 +272,7 @@ func (s *Server) assemble(cfg Config) error {
 	}
 	grants := grant.Config{
 		Clients: cfg.Clients, Passwords: cfg.Passwords, Brake: cfg.Brake, Rules: rules, Book: s.book, Issuer: issuer, Trail: trail,
-		Now: cfg.Now, Metrics: cfg.Metrics,
+		Opener: cfg.Opener, Nonces: cfg.Nonces, Now: cfg.Now, Metrics: cfg.Metrics,
 	}
 	if cfg.Federation != nil {
 		grants.Federation = cfg.Federation
@@ -281,7 +286,7 @@ func (s *Server) assemble(cfg Config) error {
 	}
 	s.documents, err = metadata.New(metadata.Config{
 		Issuer: cfg.Issuer, Endpoints: s.advertised(),
-		Grants: s.token.Grants(), AuthMethods: authMethods, Keys: cfg.Keys,
+		Grants: s.token.Grants(), AuthMethods: authMethods, Keys: cfg.Keys, EncryptedPasswords: cfg.Opener != nil,
 	})
 	return err
 }

@@ -25,6 +25,21 @@ const (
 	RS256 = "RS256"
 )
 
+// ECDHES is the algorithm of keys that passwords are encrypted for: ECDH-ES over P-256 (RFC 7518 §4.6).
+const ECDHES = "ECDH-ES"
+
+// fits says whether keys of a use may be of an algorithm.
+func fits(use, algorithm string) error {
+	if use == useEncryption {
+		if algorithm != ECDHES {
+			return fmt.Errorf("algorithm %q is not ECDH-ES", algorithm)
+		}
+		return nil
+	}
+	_, err := method(algorithm)
+	return err
+}
+
 // rsaBits is the size of the RSA keys that are made; smaller ones are not accepted either.
 const rsaBits = 2048
 
@@ -32,7 +47,7 @@ const rsaBits = 2048
 type Signer struct {
 	ID        string
 	Algorithm string
-	// Method signs deterministically: the same text gives the same signature.
+	// Method signs deterministically: the same text gives the same signature. Nil of a key that encrypts.
 	Method jwt.SigningMethod
 	// Key is what Method.Sign takes.
 	Key any
@@ -125,7 +140,7 @@ func generate(algorithm string) (crypto.Signer, error) {
 	case EdDSA:
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err
-	case ES256:
+	case ES256, ECDHES:
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case RS256:
 		return rsa.GenerateKey(rand.Reader, rsaBits)
@@ -136,6 +151,13 @@ func generate(algorithm string) (crypto.Signer, error) {
 
 // pair makes both halves of a parsed private key, and refuses one that is not of the algorithm.
 func pair(id, algorithm string, private any) (Signer, Verifier, error) {
+	if algorithm == ECDHES {
+		k, ok := private.(*ecdsa.PrivateKey)
+		if !ok || k.Curve != elliptic.P256() {
+			return Signer{}, Verifier{}, errors.New("key is not for ECDH-ES over P-256")
+		}
+		return Signer{ID: id, Algorithm: algorithm, Key: k}, Verifier{ID: id, Algorithm: algorithm, Key: &k.PublicKey}, nil
+	}
 	m, err := method(algorithm)
 	if err != nil {
 		return Signer{}, Verifier{}, err

@@ -38,6 +38,8 @@ type Config struct {
 	Refresh time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// use is that of the keys: signature or encryption. [Open] and [OpenEncryption] set it.
+	use string
 	// Log is told of rotations and of trouble with the store; nil means nobody.
 	Log *slog.Logger
 }
@@ -67,7 +69,7 @@ func (c Config) validate() error {
 	if c.Store == nil {
 		faults = append(faults, errors.New("store: there is none"))
 	}
-	if _, err := method(c.Algorithm); err != nil {
+	if err := fits(c.use, c.Algorithm); err != nil {
 		faults = append(faults, err)
 	}
 	if c.Keep <= 0 {

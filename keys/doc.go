@@ -1,4 +1,5 @@
-// Package keys is the key ring: it makes, publishes, rotates and retires the keys that sign tokens.
+// Package keys is the key ring: it makes, publishes, rotates and retires the keys that sign tokens, and those
+// that clients encrypt passwords for.
 //
 // It promises that
 //
@@ -21,7 +22,7 @@
 // imports nothing of ours but keys/secret: whoever opens a ring adapts the store to [Store].
 //
 // Sources: RFC 7515 (JWS) §4.1.4; RFC 7517 (JWK) §4, §5; RFC 7518 §3.3, §3.4; RFC 7638 (thumbprints);
-// RFC 8037 (Ed25519 in JOSE); RFC 6979 (deterministic ECDSA); RFC 5869 (HKDF); RFC 5208 (PKCS #8).
+// RFC 7516 (JWE) §7.1; RFC 7518 §4.6, §5.3; RFC 8037 (Ed25519 in JOSE); RFC 6979 (deterministic ECDSA); RFC 5869 (HKDF); RFC 5208 (PKCS #8).
 //
 // # The life of a key
 //
@@ -31,6 +32,18 @@
 //
 // All but retired keys are in the JWKS. [Ring.RotateNow] skips "next", for emergencies; other
 // processes then meet the key's identifier before they have read of it, and read the store at once.
+//
+// # Keys to encrypt for
+//
+// An [Encryption] is a ring of its own over the same store (use "enc"): ECDH-ES over P-256 with A256GCM, as
+// compact JWE. It lives as above, with encrypting and decrypting for signing and verifying. The key set names
+// one of its keys, the one to encrypt for, so that a client has nothing to choose; what was encrypted for the
+// one before opens until that is retired. A next key is not in the set: nobody has to know it beforehand.
+//
+// [Encryption.Open] takes one form and refuses others before it computes anything: other algorithms,
+// compression (a small text could become a large one), critical extensions, more than [MaxSealed] bytes.
+// Parsing and decryption are go-jose's: JWE is not our core, and its checks of points and curves are looked at
+// by many.
 //
 // # Design notes
 //

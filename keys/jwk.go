@@ -62,19 +62,25 @@ func thumbprint(public any) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
 }
 
-// jwks writes a key set, and the entity tag of what it wrote.
-func jwks(published []Verifier) (body []byte, etag string, err error) {
-	set := struct {
-		Keys []jwk `json:"keys"`
-	}{Keys: make([]jwk, 0, len(published))}
+// publicKeys are the published keys of a use as they stand in a key set.
+func publicKeys(published []Verifier, use string) ([]jwk, error) {
+	list := make([]jwk, 0, len(published))
 	for _, v := range published {
 		k, err := newJWK(v.Key)
 		if err != nil {
-			return nil, "", fmt.Errorf("key %s: %w", v.ID, err)
+			return nil, fmt.Errorf("key %s: %w", v.ID, err)
 		}
-		k.ID, k.Use, k.Algorithm = v.ID, useSignature, v.Algorithm
-		set.Keys = append(set.Keys, k)
+		k.ID, k.Use, k.Algorithm = v.ID, use, v.Algorithm
+		list = append(list, k)
 	}
+	return list, nil
+}
+
+// keySet writes a key set, and the entity tag of what it wrote.
+func keySet(list []jwk) (body []byte, etag string, err error) {
+	set := struct {
+		Keys []jwk `json:"keys"`
+	}{Keys: list}
 	if body, err = json.Marshal(set); err != nil {
 		return nil, "", fmt.Errorf("write key set: %w", err)
 	}

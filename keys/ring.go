@@ -46,6 +46,11 @@ type Ring struct {
 // Open reads the ring, and makes a first key, which signs at once, when there is none. However many
 // processes open an empty store at once, one key is made and all of them use it.
 func Open(ctx context.Context, c Config) (*Ring, error) {
+	c.use = useSignature
+	return openRing(ctx, c)
+}
+
+func openRing(ctx context.Context, c Config) (*Ring, error) {
 	c, err := c.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("open key ring: %w", err)
@@ -129,7 +134,7 @@ func (r *Ring) readLocked(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list keys: %w", err)
 	}
-	s, err := newSnapshot(all, r.config.Now(), r.vault, r.now.Load())
+	s, err := newSnapshot(all, r.config.use, r.config.Now(), r.vault, r.now.Load())
 	if err != nil {
 		return err
 	}

@@ -16,11 +16,15 @@ const (
 	Signing   State = "signing"
 	Verifying State = "verifying"
 	Retired   State = "retired"
+	// Encrypting and Decrypting are Signing and Verifying of keys that encrypt.
+	Encrypting State = "encrypting"
+	Decrypting State = "decrypting"
 )
 
 // Info describes a key to an operator. Nothing in it is secret.
 type Info struct {
 	ID        string    `json:"id"`
+	Use       string    `json:"use"` // "sig" or "enc"
 	Algorithm string    `json:"algorithm"`
 	State     State     `json:"state"`
 	CreatedAt time.Time `json:"created_at"`
@@ -51,7 +55,7 @@ func (r *Ring) List(ctx context.Context) ([]Info, error) {
 // describe tells about the record at index i as seen at now.
 func (r *Ring) describe(s *snapshot, i int, now time.Time) Info {
 	k := s.records[i]
-	info := Info{ID: k.ID, Algorithm: k.Algorithm, CreatedAt: k.CreatedAt, ActiveAt: k.ActiveAt, RetiredAt: k.RetiredAt}
+	info := Info{ID: k.ID, Use: k.Use, Algorithm: k.Algorithm, CreatedAt: k.CreatedAt, ActiveAt: k.ActiveAt, RetiredAt: k.RetiredAt}
 	if at, ok := s.stops(i); ok {
 		// Until they have read of the next key, other processes go on with this one.
 		until := at.Add(r.config.Refresh + r.config.Keep)
@@ -149,7 +153,7 @@ func (r *Ring) newRecord(s *snapshot, publish time.Duration) (Record, error) {
 	if newest, ok := s.newest(); ok && !created.After(newest.CreatedAt) {
 		created = newest.CreatedAt.Add(time.Microsecond)
 	}
-	record := Record{ID: id, Use: useSignature, Algorithm: r.config.Algorithm, CreatedAt: created, ActiveAt: active}
+	record := Record{ID: id, Use: r.config.use, Algorithm: r.config.Algorithm, CreatedAt: created, ActiveAt: active}
 	record.Sealed, err = r.vault.seal(record, private)
 	return record, err
 }
@@ -239,7 +243,7 @@ func RetireAll(ctx context.Context, store Store, now time.Time) (int, error) {
 	}
 	n := 0
 	for _, k := range all {
-		if k.Use != useSignature || k.retired(now) {
+		if k.Use != useSignature && k.Use != useEncryption || k.retired(now) {
 			continue
 		}
 		if err := store.RetireKey(ctx, k.ID, now.UTC().Truncate(time.Microsecond)); err != nil {

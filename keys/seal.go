@@ -98,6 +98,9 @@ func (v vault) open(r Record) (Signer, Verifier, error) {
 	if len(r.Sealed) == 0 || r.Sealed[0] != sealVersion {
 		return Signer{}, Verifier{}, errors.New("sealed in a way that this version does not know")
 	}
+	if err := fits(r.Use, r.Algorithm); err != nil {
+		return Signer{}, Verifier{}, err
+	}
 	plain, err := v.aead.Open(nil, nil, r.Sealed[1:], label(r))
 	if err != nil {
 		return Signer{}, Verifier{}, fmt.Errorf("%w: it does not open this key; configure the encryption key with which "+

@@ -119,12 +119,12 @@ func TestDamagedRowsDoNotOpen(t *testing.T) {
 func TestKeysOfOtherUsesAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	c, s := newClock(), &table{}
-	s.rows = []keys.Record{{ID: "enc-1", Use: "enc", Algorithm: "ECDH-ES", Sealed: []byte("?"), CreatedAt: c.Now().Add(-keep), ActiveAt: c.Now().Add(-keep)}}
+	s.rows = []keys.Record{{ID: "else-1", Use: "else", Algorithm: "none", Sealed: []byte("?"), CreatedAt: c.Now().Add(-keep), ActiveAt: c.Now().Add(-keep)}}
 	kept := s.rows[0]
 	perUse := &perUse{s}
 	cfg := config(perUse, c)
 	r := open(t, cfg)
-	if got := states(t, r); len(got) != 1 || got["enc-1"] != "" {
+	if got := states(t, r); len(got) != 1 || got["else-1"] != "" {
 		t.Errorf("the ring holds %v", got)
 	}
 	if _, err := keys.RetireAll(t.Context(), perUse, c.Now()); err != nil {

@@ -10,11 +10,12 @@ import (
 
 // snapshot is the ring as last read. It never changes once it is published to readers.
 type snapshot struct {
-	// records are all signing keys, retired ones included, in the order in which they sign.
+	// records are all keys of the use, retired ones included, in the order in which they sign.
 	records []Record
 	// published are the keys that are not retired, in the same order.
 	published []entry
 	byID      map[string]entry
+	public    []jwk // in the order of published
 	jwks      []byte
 	etag      string
 }
@@ -28,10 +29,10 @@ type entry struct {
 
 // newSnapshot opens the keys that are published at now. Those that before holds already are taken
 // from it, so that each is parsed once.
-func newSnapshot(all []Record, now time.Time, v vault, before *snapshot) (*snapshot, error) {
+func newSnapshot(all []Record, use string, now time.Time, v vault, before *snapshot) (*snapshot, error) {
 	s := &snapshot{byID: map[string]entry{}}
 	for _, r := range all {
-		if r.Use == useSignature {
+		if r.Use == use {
 			s.records = append(s.records, r)
 		}
 	}
@@ -52,7 +53,9 @@ func newSnapshot(all []Record, now time.Time, v vault, before *snapshot) (*snaps
 		verifiers = append(verifiers, e.verifier)
 	}
 	var err error
-	s.jwks, s.etag, err = jwks(verifiers)
+	if s.public, err = publicKeys(verifiers, use); err == nil {
+		s.jwks, s.etag, err = keySet(s.public)
+	}
 	return s, err
 }
 

@@ -27,8 +27,11 @@ var (
 	ErrTooMany = errors.New("too many published keys")
 )
 
-// useSignature is the use of the keys of the ring; records of other uses are left alone.
-const useSignature = "sig"
+// The uses of keys, as JOSE names them (RFC 7517 §4.2). A ring holds those of one use and leaves others alone.
+const (
+	useSignature  = "sig"
+	useEncryption = "enc"
+)
 
 // Record is a key as stored: the private half sealed. Its fields are those of storage.Key, so that
 // one converts to the other.

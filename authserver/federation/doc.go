@@ -3,7 +3,7 @@
 //
 // A [Provider] says, of a code that its app got, who the user is there. The [Desk] does the rest: it asks
 // each code once, remembers what became of it, finds or makes the user, and links and unlinks identities of
-// users who are signed in. The next provider is a type with three methods.
+// users who are signed in. The next provider is a type with four methods.
 //
 // It promises:
 //

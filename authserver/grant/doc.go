@@ -27,6 +27,20 @@
 //
 // Sources: RFC 6749 §3.2, §4.3, §4.4, §5 and §6; RFC 9700 §2.2 and §4.14.
 //
+// # Encrypted passwords
+//
+// encrypted_password replaces password: a compact JWE (ECDH-ES, A256GCM) for the key of use enc at jwks_uri, of
+//
+//	{"password": "…", "nonce": "16 to 128 bytes, never sent before", "iat": seconds since 1970}
+//
+// It keeps passwords out of the logs and memories of whatever ends TLS before this server. A copy of the request
+// is good for nothing: the nonce is used up, in the database and before the password is looked at, and iat must
+// be within 60 seconds of the server's clock. A client whose clock is wrong is told server_time. So each
+// request is encrypted anew, also the repetition of one that failed or whose answer was lost.
+//
+// The brakes come before the decryption. A text that does not open, and one that holds nonsense, is answered
+// alike and is no guess: it told nobody anything about a password.
+//
 // # Design notes
 //
 // A sign-in's parameters are checked before its proof: they cost nothing to check, and a request that

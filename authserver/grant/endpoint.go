@@ -47,6 +47,9 @@ type Config struct {
 	Book      *session.Book
 	Issuer    *issue.Issuer
 	Trail     *audit.Trail
+	// Opener opens encrypted passwords, and Nonces keeps that each is good once. Optional, both or none.
+	Opener Opener
+	Nonces storage.Nonces
 	// Federation proves users by other providers. Optional.
 	Federation Federation
 	// Now tells the time; nil for time.Now.
@@ -70,6 +73,9 @@ func New(cfg Config) (*Endpoint, error) {
 	if cfg.Clients == nil || cfg.Passwords == nil || cfg.Brake == nil || cfg.Rules == nil || cfg.Book == nil || cfg.Issuer == nil || cfg.Trail == nil {
 		return nil, errors.New("grant: clients, passwords, brake, rules, book, issuer and trail are needed")
 	}
+	if (cfg.Opener == nil) != (cfg.Nonces == nil) {
+		return nil, errors.New("grant: an opener of passwords needs nonces, and nonces an opener")
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -77,7 +83,7 @@ func New(cfg Config) (*Endpoint, error) {
 	e.flows = map[string]flow{
 		oauth.GrantClientCredentials: e.clientCredentials,
 		oauth.GrantRefreshToken:      e.refreshToken,
-		oauth.GrantPassword:          e.signIn(&passwordGrant{users: cfg.Passwords, brake: cfg.Brake}),
+		oauth.GrantPassword:          e.signIn(&passwordGrant{users: cfg.Passwords, brake: cfg.Brake, opener: cfg.Opener, nonces: cfg.Nonces}),
 	}
 	if cfg.Federation != nil {
 		for _, grantType := range cfg.Federation.Grants() {

@@ -13,6 +13,9 @@ import (
 type passwordGrant struct {
 	users Passwords
 	brake Brake
+	// opener and nonces take encrypted passwords; nil where none are taken.
+	opener Opener
+	nonces storage.Nonces
 }
 
 // Prove implements [Prover].
@@ -22,18 +25,28 @@ func (g *passwordGrant) Prove(ctx context.Context, r *Request) (Identity, error)
 		return Identity{}, err
 	}
 	// A password may have any characters, control characters too.
-	given := r.Form.Get("password")
+	given, sealed := r.Form.Get("password"), r.Form.Get("encrypted_password")
 	switch {
-	case given == "":
+	case given != "" && sealed != "":
+		return Identity{}, invalid("there are password and encrypted_password: send one of them")
+	case sealed != "" && g.opener == nil:
+		return Identity{}, invalid("this server takes no encrypted_password")
+	case given == "" && sealed == "":
 		return Identity{}, invalid("the parameter password is missing")
 	case len(given) > maxPassword:
 		return Identity{}, invalid("the parameter password is too long")
 	}
+	told := secret.New(given)
 	var user storage.User
 	var refused error
 	err = g.brake.Try(ctx, username, r.place(), func(ctx context.Context) (bool, error) {
 		var err error
-		user, err = g.users.Verify(ctx, username, secret.New(given))
+		if sealed != "" {
+			if told, err = g.decrypt(ctx, r, sealed); err != nil {
+				return false, err
+			}
+		}
+		user, err = g.users.Verify(ctx, username, told)
 		switch {
 		case errors.Is(err, password.ErrWrong):
 			refused = err

@@ -47,6 +47,9 @@ type Request struct {
 	grant  string
 	client storage.Client
 	now    time.Time
+
+	// opened is the password that came encrypted, once it was opened.
+	opened secret.Text
 }
 
 // Grant returns the grant type.

@@ -44,6 +44,8 @@ type Config struct {
 	Grants      []string
 	AuthMethods []string
 	Keys        Keys
+	// EncryptedPasswords says that the token endpoint takes them.
+	EncryptedPasswords bool
 }
 
 // Documents serves the discovery documents and the key set.
@@ -113,7 +115,10 @@ type wire struct {
 	RevocationAuth      []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	IntrospectionAuth   []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 	SubjectTypes        []string `json:"subject_types_supported,omitempty"`
-	SessionEvents       string   `json:"tallystick_session_events_endpoint,omitempty"`
+	// Ours: how passwords may be encrypted, for the key of use enc at jwks_uri.
+	PasswordAlgorithms []string `json:"tallystick_password_encryption_alg_values_supported,omitempty"`
+	PasswordEncodings  []string `json:"tallystick_password_encryption_enc_values_supported,omitempty"`
+	SessionEvents      string   `json:"tallystick_session_events_endpoint,omitempty"`
 }
 
 func (c Config) wire() wire {
@@ -130,6 +135,9 @@ func (c Config) wire() wire {
 		DeviceAuthorization: at(c.Endpoints.DeviceAuthorization), UserInfo: at(c.Endpoints.UserInfo),
 		SessionEvents: at(c.Endpoints.SessionEvents),
 		ResponseTypes: []string{}, Grants: grants, AuthMethods: c.AuthMethods,
+	}
+	if c.EncryptedPasswords {
+		w.PasswordAlgorithms, w.PasswordEncodings = []string{"ECDH-ES"}, []string{"A256GCM"}
 	}
 	if w.Revocation != "" {
 		w.RevocationAuth = c.AuthMethods

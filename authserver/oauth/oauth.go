@@ -61,6 +61,8 @@ type Error struct {
 	Reason       string
 	ReasonCode   int
 	SupersededBy *SupersededBy
+	// ServerTime is told to a client whose clock is wrong; nil for others.
+	ServerTime *time.Time
 	// RetryAfter, if not zero, is sent in whole seconds, rounded up.
 	RetryAfter time.Duration
 	// Challenge asks for a WWW-Authenticate: Basic header: the client tried Basic (RFC 6749 §5.2).
@@ -150,7 +152,8 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		Reason       string        `json:"reason,omitempty"`
 		ReasonCode   int           `json:"code,omitempty"`
 		SupersededBy *SupersededBy `json:"superseded_by,omitempty"`
-	}{e.Code, printable(e.Description), e.Reason, e.ReasonCode, e.SupersededBy})
+		ServerTime   *time.Time    `json:"server_time,omitempty"`
+	}{e.Code, printable(e.Description), e.Reason, e.ReasonCode, e.SupersededBy, e.ServerTime})
 }
 
 // printable replaces what is not %x20-21 / %x23-5B / %x5D-7E.

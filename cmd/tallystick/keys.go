@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -18,10 +19,15 @@ import (
 func keysCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "keys",
-		Short: "List, rotate and retire signing keys",
+		Short: "List, rotate and retire keys",
 		Long: `A rotated key is published before it signs (keys.publish in the configuration),
 so that everybody who checks tokens has it by then. The key before it stays
-published while tokens of it may live, and can be retired after that.`,
+published while tokens of it may live, and can be retired after that.
+
+Beside the keys that sign (use sig) there are those that passwords may be
+encrypted for (use enc). They live the same way; the key set names the one to
+encrypt for, and the one before it opens what was encrypted for it until it is
+retired.`,
 		Example: "  tallystick keys rotate --config tallystick.yaml",
 	}
 	c.AddCommand(keysListCommand(), keysRotateCommand(), keysRetireCommand())
@@ -31,7 +37,7 @@ published while tokens of it may live, and can be retired after that.`,
 func keysListCommand() *cobra.Command {
 	return withTarget(cli.WithOutput(&cobra.Command{
 		Use:     "list",
-		Short:   "List the signing keys and what they are doing",
+		Short:   "List the keys and what they are doing",
 		Example: "  tallystick keys list --config tallystick.yaml --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return withKit(c, func(ctx context.Context, k *kit) error {
@@ -39,6 +45,11 @@ func keysListCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				encrypting, err := k.Encryption.List(ctx)
+				if err != nil {
+					return err
+				}
+				all = append(all, encrypting...)
 				return cli.Print(c, map[string]any{"keys": all}, func(w io.Writer) error { return printKeys(w, all) })
 			})
 		},
@@ -48,22 +59,26 @@ func keysListCommand() *cobra.Command {
 func printKeys(w io.Writer, all []keys.Info) error {
 	rows := make([][]string, len(all))
 	for i, k := range all {
-		rows[i] = []string{k.ID, k.Algorithm, string(k.State), when(&k.ActiveAt), when(k.StopsAt), when(k.RetirableAt), when(k.RetiredAt)}
+		rows[i] = []string{k.ID, k.Use, k.Algorithm, string(k.State), when(&k.ActiveAt), when(k.StopsAt), when(k.RetirableAt), when(k.RetiredAt)}
 	}
-	return cli.Table(w, []string{"KEY", "ALGORITHM", "STATE", "SIGNS FROM", "UNTIL", "RETIRABLE", "RETIRED"}, rows)
+	return cli.Table(w, []string{"KEY", "USE", "ALGORITHM", "STATE", "FROM", "UNTIL", "RETIRABLE", "RETIRED"}, rows)
 }
 
 func keysRotateCommand() *cobra.Command {
-	now := false
+	now, use := false, ""
 	c := withTarget(cli.WithOutput(&cobra.Command{
 		Use:     "rotate",
-		Short:   "Make the next signing key",
-		Example: "  tallystick keys rotate --config tallystick.yaml",
+		Short:   "Make the next key",
+		Example: "  tallystick keys rotate --config tallystick.yaml\n  tallystick keys rotate --use enc --config tallystick.yaml",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if use != useSign && use != useEncrypt {
+				return cli.Usagef("--use is %s or %s", useSign, useEncrypt)
+			}
 			return withKit(c, func(ctx context.Context, k *kit) error {
-				rotate := k.Ring.Rotate
+				ring := k.rotating(use)
+				rotate := ring.Rotate
 				if now {
-					rotate = k.Ring.RotateNow
+					rotate = ring.RotateNow
 				}
 				made, err := rotate(ctx)
 				if err != nil {
@@ -77,21 +92,44 @@ func keysRotateCommand() *cobra.Command {
 					return err
 				}
 				return cli.Print(c, made, func(w io.Writer) error {
-					_, err := fmt.Fprintf(w, "%s signs from %s on.\n", made.ID, made.ActiveAt.UTC().Format(time.RFC3339))
+					_, err := fmt.Fprintf(w, "%s %s from %s on.\n", made.ID, map[string]string{useSign: "signs", useEncrypt: "is encrypted for"}[use],
+						made.ActiveAt.UTC().Format(time.RFC3339))
 					return err
 				})
 			})
 		},
 	}))
+	c.Flags().StringVar(&use, "use", useSign, "what the key is for: `sig` or enc")
 	c.Flags().BoolVar(&now, "now", false, "let the new key sign at once, when the key that signs may be known to others")
 	return c
+}
+
+// The uses of keys, as in the key set.
+const (
+	useSign    = "sig"
+	useEncrypt = "enc"
+)
+
+// keyRing is what the rings of all uses do.
+type keyRing interface {
+	Rotate(ctx context.Context) (keys.Info, error)
+	RotateNow(ctx context.Context) (keys.Info, error)
+	Retire(ctx context.Context, id string, force bool) error
+}
+
+// rotating is the ring of a use.
+func (k *kit) rotating(use string) keyRing {
+	if use == useEncrypt {
+		return k.Encryption
+	}
+	return k.Ring
 }
 
 func keysRetireCommand() *cobra.Command {
 	force, all := false, false
 	c := withTarget(cli.WithOutput(&cobra.Command{
 		Use:   "retire KEY",
-		Short: "Withdraw a signing key: what it signed is refused from now on",
+		Short: "Withdraw a key: what it signed, or was encrypted for it, is refused from now on",
 		Long: `Refuses a key that signs, or whose tokens may live. With --force it withdraws
 that too, and everybody who holds such a token has to sign in again.
 
@@ -122,7 +160,11 @@ makes a new key, and everybody has to sign in again.`,
 }
 
 func retireOne(ctx context.Context, c *cobra.Command, k *kit, id string, force bool) error {
-	if err := k.Ring.Retire(ctx, id, force); err != nil {
+	err := k.Ring.Retire(ctx, id, force)
+	if errors.Is(err, keys.ErrUnknownKey) {
+		err = k.Encryption.Retire(ctx, id, force)
+	}
+	if err != nil {
 		return oneOfThese(err, map[error]string{
 			keys.ErrUnknownKey: fmt.Sprintf("there is no key %s: see tallystick keys list", cli.Printable(id)),
 			keys.ErrInUse:      "the key signs, or tokens of it may live: wait until it is retirable (tallystick keys list), or use --force and end those tokens",

@@ -59,6 +59,7 @@ type process struct {
 	store    *sqlstore.DB
 	redis    *redisstore.Store
 	ring     *keys.Ring
+	sealing  *keys.Encryption // of a process that plays auth
 	guard    *guard.Guard
 	presence *presence.Book
 	hub      *events.Hub // of a process that plays auth
@@ -96,6 +97,9 @@ func newProcess(ctx context.Context, cfg configs.Config, r role, store *sqlstore
 		return nil, err
 	}
 	if r.auth() {
+		if p.sealing, err = openEncryption(ctx, cfg, store, log); err != nil {
+			return nil, err
+		}
 		if err := p.addAuth(parser); err != nil {
 			return nil, err
 		}
@@ -175,7 +179,8 @@ func (p *process) addAuth(parser *token.Parser) error {
 		Issuer: p.cfg.Issuer, Audience: p.cfg.Audience, Products: productConfig(p.cfg),
 		Sessions: p.store, Refreshes: p.store, Users: p.store, Audit: p.store, Announcer: p.redis, Ended: p.guard.Apply,
 		Checker: checker, Manager: manager, Guard: p.guard,
-		Clients: p.clients, Passwords: checker, Brake: p.brake, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: p.ring, Events: watch, Federation: providers,
+		Clients: p.clients, Passwords: checker, Brake: p.brake, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: keys.Published{Signing: p.ring, Encryption: p.sealing},
+		Opener: p.sealing, Nonces: p.store, Events: watch, Federation: providers,
 		ChainKey: secret.New(base64.RawURLEncoding.EncodeToString(chain)), MachineTTL: p.cfg.Tokens.ClientCredentialsTTL,
 		ReplayWindow: p.cfg.Tokens.ReplayWindow, RequestID: serve.RequestID, Log: p.log, Metrics: p.registry,
 	})
@@ -304,6 +309,10 @@ func (p *process) healthRoutes(r gin.IRouter, details bool) {
 func (p *process) run(ctx context.Context, ready func(addr string) error) error {
 	p.ring.Start()
 	defer p.ring.Stop()
+	if p.sealing != nil {
+		p.sealing.Start()
+		defer p.sealing.Stop()
+	}
 	if err := p.redis.Start(ctx); err != nil {
 		return err
 	}

@@ -31,7 +31,9 @@ type kit struct {
 	Users   *admin.Users
 	Clients *client.Manager
 	Ring    *keys.Ring
-	Config  configs.Config
+	// Encryption holds the keys that passwords are encrypted for.
+	Encryption *keys.Encryption
+	Config     configs.Config
 }
 
 const (

@@ -94,6 +94,10 @@ func newKit(ctx context.Context, cfg configs.Config, store *sqlstore.DB, announc
 	if err != nil {
 		return nil, err
 	}
+	encryption, err := openEncryption(ctx, cfg, store, log)
+	if err != nil {
+		return nil, err
+	}
 	trail, err := audit.New(audit.Config{Store: store, Log: log})
 	if err != nil {
 		return nil, err
@@ -129,7 +133,7 @@ func newKit(ctx context.Context, cfg configs.Config, store *sqlstore.DB, announc
 	if err != nil {
 		return nil, err
 	}
-	return &kit{Config: cfg, Store: store, Users: users, Clients: clients, Ring: ring}, nil
+	return &kit{Config: cfg, Store: store, Users: users, Clients: clients, Ring: ring, Encryption: encryption}, nil
 }
 
 // The purposes for which keys are derived from the encryption key. Changing one invalidates what was
@@ -146,6 +150,15 @@ const derivedLength = 32
 
 func derive(cfg configs.Config, purpose string) ([]byte, error) {
 	return keys.Derive(cfg.Keys.EncryptionKey, purpose, derivedLength)
+}
+
+// encryptionKeep is how long clients may go on with an encryption key that they have read.
+const encryptionKeep = 24 * time.Hour
+
+func openEncryption(ctx context.Context, cfg configs.Config, store storage.Keys, log *slog.Logger) (*keys.Encryption, error) {
+	return keys.OpenEncryption(ctx, keys.Config{
+		Store: keyStore{store}, EncryptionKey: cfg.Keys.EncryptionKey, Publish: cfg.Keys.Publish, Keep: encryptionKeep, Log: log,
+	})
 }
 
 func openRing(ctx context.Context, cfg configs.Config, store storage.Keys, log *slog.Logger) (*keys.Ring, error) {
