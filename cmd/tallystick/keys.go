@@ -59,9 +59,9 @@ func keysListCommand() *cobra.Command {
 func printKeys(w io.Writer, all []keys.Info) error {
 	rows := make([][]string, len(all))
 	for i, k := range all {
-		rows[i] = []string{k.ID, k.Use, k.Algorithm, string(k.State), when(&k.ActiveAt), when(k.StopsAt), when(k.RetirableAt), when(k.RetiredAt)}
+		rows[i] = []string{k.ID, k.Algorithm, string(k.State), k.Use, when(&k.ActiveAt), when(k.StopsAt), when(k.RetirableAt), when(k.RetiredAt)}
 	}
-	return cli.Table(w, []string{"KEY", "USE", "ALGORITHM", "STATE", "FROM", "UNTIL", "RETIRABLE", "RETIRED"}, rows)
+	return cli.Table(w, []string{"KEY", "ALGORITHM", "STATE", "USE", "FROM", "UNTIL", "RETIRABLE", "RETIRED"}, rows)
 }
 
 func keysRotateCommand() *cobra.Command {
