@@ -12,4 +12,7 @@ func (db *DB) Writer() *sql.DB { return db.w }
 func (db *DB) Retry(err error) bool { return db.d.Classify(err) == FaultRetry }
 
 // Narrow leaves room for so few to wait in a group that is not started yet.
-func (g *Group) Narrow(waiting int) { g.queue = make(chan *member, waiting) }
+func (g *Group) Narrow(waiting int) { g.queue.limit = waiting }
+
+// GroupWorth is how many make a second group.
+const GroupWorth = groupWorth

@@ -14,22 +14,16 @@ import (
 	"github.com/tallystick/tallystick/storage"
 )
 
-const (
-	// groupMax is how many postings share a transaction at most.
-	groupMax = 128
-	// groupQueue is how many wait for the next one; whoever finds it full is told so at once.
-	groupQueue = 1024
-	// groupSingles is how many of a group that failed as a whole are posted by themselves at once.
-	groupSingles = 8
-)
+// groupSingles is how many of a group that failed as a whole are posted by themselves at once.
+const groupSingles = 8
 
 // errFull says that more postings wait than the queue holds.
 var errFull = errors.New("the ledger's queue is full")
 
-// Group is a [storage.Ledger] whose postings share transactions: one committer takes whatever waits,
+// Group is a [storage.Ledger] whose postings share transactions: a committer takes whatever waits,
 // up to a fixed number and without a timer, and commits it together. A lone posting does not wait for
-// others; the busier the ledger, the larger the groups. Each posting is decided by itself, as by
-// [DB.Post], against what those before it in the group leave.
+// others and is committed by its own caller; the busier the ledger, the larger the groups. Each posting is
+// decided by itself, as by [DB.Post], against what those before it in the group leave.
 //
 // As many postings wait as the queue holds; whoever comes on top of that gets [storage.ErrUnavailable]
 // at once, with nothing done.
@@ -41,22 +35,20 @@ var errFull = errors.New("the ledger's queue is full")
 //	stopped ──Start──► running ──Stop──► stopped for good
 //	   (stopped: postings go one by one)
 //
-// Two and more committers, and one that begins the next group while the last is being committed, were
-// measured at 16, 64 and 256 clients and told apart from one by nothing but noise: what limits a busy ledger is the work of the
-// engine on the rows, and smaller groups make that dearer.
+// While one group is being committed, the next begins if enough postings wait that want none of its accounts: see
+// [queue]. Their transactions wait neither for each other's locks nor for each other's flush.
 type Group struct {
 	storage.Ledger // reads
 
 	db      *DB
 	cfg     GroupConfig
 	metrics *groupMetrics
-	queue   chan *member
-	// background is the committer and the expiry, once started; cancel ends the latter.
+	// background is the committers and the expiry, once started; cancel ends the latter.
 	background sync.WaitGroup
 	cancel     context.CancelFunc
 
-	// mu is held for reading while a posting is put into the queue, so that Stop can close it.
-	mu      sync.RWMutex
+	mu      sync.Mutex
+	queue   queue
 	running bool
 	stopped bool
 }
@@ -66,7 +58,7 @@ type member struct {
 	storage.Posting
 	// ctx is the caller's. Its values and deadline do not reach into the shared transaction.
 	ctx context.Context //nolint:containedctx // it travels with its request through the queue.
-	// state says who has the member: its caller, who may still leave, or the committer.
+	// state says who has the member: its caller, who may still leave, or a committer.
 	state atomic.Int32
 	out   chan outcome
 }
@@ -84,9 +76,13 @@ type outcome struct {
 
 // NewGroup builds a group on a store, which outlives it. Until Start it posts one by one.
 func NewGroup(db *DB, c GroupConfig) (*Group, error) {
-	g := &Group{Ledger: db, db: db, cfg: c.withDefaults(), queue: make(chan *member, groupQueue)}
+	g := &Group{Ledger: db, db: db, cfg: c.withDefaults(), queue: newQueue(db.d)}
 	var err error
-	g.metrics, err = newGroupMetrics(c.Metrics, func() float64 { return float64(len(g.queue)) })
+	g.metrics, err = newGroupMetrics(c.Metrics, func() float64 {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return float64(len(g.queue.waiting))
+	})
 	return g, err
 }
 
@@ -98,7 +94,6 @@ func (g *Group) Start() {
 		return
 	}
 	g.running = true
-	g.background.Go(g.commit)
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
 	g.background.Go(func() { g.expire(ctx) })
@@ -110,24 +105,28 @@ func (g *Group) Stop() {
 	g.mu.Lock()
 	if !g.stopped {
 		g.stopped = true
-		close(g.queue)
 		if g.cancel != nil {
 			g.cancel()
 		}
 	}
 	g.mu.Unlock()
-	g.background.Wait()
+	g.background.Wait() // a committer ends when nobody waits any more
 }
 
 // Post implements [storage.Ledger].
 func (g *Group) Post(ctx context.Context, p storage.Posting) (storage.Posted, error) {
-	m := &member{Posting: p, ctx: ctx, out: make(chan outcome, 1)}
-	queued, err := g.enter(m)
-	if err != nil {
-		return storage.Posted{}, err
+	if err := ctx.Err(); err != nil {
+		return storage.Posted{}, g.db.fault("post", err)
 	}
-	if !queued {
+	m := &member{Posting: p, ctx: ctx, out: make(chan outcome, 1)}
+	role, err := g.enter(m)
+	switch {
+	case err != nil:
+		return storage.Posted{}, err
+	case role == single:
 		return g.db.Post(ctx, p)
+	case role == leader:
+		g.lead()
 	}
 	select {
 	case o := <-m.out:
@@ -141,63 +140,79 @@ func (g *Group) Post(ctx context.Context, p storage.Posting) (storage.Posted, er
 	return o.posted, o.err
 }
 
-// enter puts a member into the queue; false if the group is not running.
-func (g *Group) enter(m *member) (bool, error) {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	if !g.running || g.stopped {
-		return false, nil
-	}
-	select {
-	case g.queue <- m:
-		return true, nil
-	default:
+// role is what a caller does about its posting.
+type role int
+
+const (
+	single   role = iota // posts it by itself: the group does not run
+	follower             // waits
+	leader               // commits the next group, in which it is
+)
+
+// enter puts a member into the queue. Whoever finds no group under way leads one.
+func (g *Group) enter(m *member) (role, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case !g.running || g.stopped:
+		return single, nil
+	case !g.queue.add(m):
 		g.metrics.full.Inc()
-		return false, fmt.Errorf("post: %w", errors.Join(storage.ErrUnavailable, errFull))
+		return single, fmt.Errorf("post: %w", errors.Join(storage.ErrUnavailable, errFull))
+	case g.queue.groups == 0:
+		g.queue.groups++
+		g.background.Add(1)
+		return leader, nil
+	case g.queue.worthwhile():
+		g.queue.groups++
+		g.background.Go(func() { g.commit(g.next(nil)) })
+	}
+	return follower, nil
+}
+
+// lead commits a group in its caller's own goroutine. If more wait by then, another goes on. It may find that
+// a committer has taken its caller along already.
+func (g *Group) lead() {
+	defer g.background.Done()
+	t := g.next(nil)
+	if t == nil {
+		return
+	}
+	g.round(t)
+	if t = g.next(t); t != nil {
+		g.background.Go(func() { g.commit(t) })
 	}
 }
 
-// commit is the committer. It ends when the queue is closed and empty.
+// commit is a committer: it takes one group after the other, and ends when there is none for it.
+func (g *Group) commit(t *taking) {
+	for ; t != nil; t = g.next(t) {
+		g.round(t)
+	}
+}
+
+// next ends a taking and begins another; nil if there is none, and its committer is to end.
 //
 // It yields before it looks who waits: those whom the last group has just answered come at once with
 // their next posting, and would find the group gone with the first of them. With nobody to yield to,
 // that costs nothing.
-func (g *Group) commit() {
-	for first := range g.queue {
-		runtime.Gosched()
-		members, twice := g.drain(first)
-		g.post(members)
-		g.singly(twice)
+func (g *Group) next(last *taking) *taking {
+	runtime.Gosched()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if last != nil {
+		g.queue.release(last)
 	}
+	t := g.queue.take()
+	if t == nil {
+		g.queue.groups--
+	}
+	return t
 }
 
-// drain takes what waits, up to a groupful. A key that is in the group already makes no second entry
-// in it: whoever has it comes after, and is given the answer.
-func (g *Group) drain(first *member) (members, twice []*member) {
-	keys := map[storage.IdempotencyKey]bool{}
-	take := func(m *member) {
-		switch {
-		case !m.state.CompareAndSwap(waiting, taken):
-		case keys[m.Key]:
-			twice = append(twice, m)
-		default:
-			keys[m.Key] = true
-			members = append(members, m)
-		}
-	}
-	take(first)
-	for len(members)+len(twice) < groupMax {
-		select {
-		case m, open := <-g.queue:
-			if !open {
-				return members, twice
-			}
-			take(m)
-		default:
-			return members, twice
-		}
-	}
-	return members, twice
+func (g *Group) round(t *taking) {
+	g.post(t.members)
+	g.singly(t.twice)
 }
 
 // post posts members in one transaction. What cannot be done so is brought to its end otherwise: a

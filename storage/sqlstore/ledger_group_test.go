@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/money"
 	"github.com/tallystick/tallystick/storage/sqlstore"
 	"github.com/tallystick/tallystick/storage/storagetest"
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
@@ -357,5 +358,48 @@ func (c till) hold(key string, amount int64) storage.Posting {
 	p.Journal.Kind, p.Journal.From, p.Journal.To = storage.KindHold, c.user, ""
 	p.From, p.To = p.To, p.From
 	p.HoldUntil = c.now.Add(time.Minute)
+	return p
+}
+
+// A group that is held up does not hold up those who want none of its accounts, once they are enough.
+func TestGroupsGoSideBySide(t *testing.T) {
+	t.Parallel()
+	db := engine.MySQL(t).Open(t)
+	c := newTill(t, db)
+	group := startGroup(t, db)
+	busy, resume := make(chan struct{}), make(chan struct{})
+	slow := c.inCurrency("slow", "EUR")
+	render := slow.Success
+	slow.Success = func(j storage.Journal) storage.Answer {
+		close(busy)
+		<-resume
+		return render(j)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := group.Post(t.Context(), slow); err != nil {
+			t.Error(err)
+		}
+	})
+	<-busy
+	var others []storage.Posting
+	for i := range sqlstore.GroupWorth {
+		others = append(others, c.deposit(fmt.Sprint(i), 1))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, errs := postAll(ctx, group, others)
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+	close(resume)
+	wg.Wait()
+}
+
+// inCurrency is a deposit in another currency, which has other accounts on both sides.
+func (c till) inCurrency(key string, currency money.Currency) storage.Posting {
+	p := c.deposit(key, 1)
+	p.Journal.Amount.Currency = currency
+	p.From, p.To = storage.WorldAccount(currency), storage.WalletAccount(c.user, currency)
 	return p
 }

@@ -47,7 +47,7 @@ func (b *batch) record(ctx context.Context, tx *sql.Tx) error {
 func (b *batch) insertAnswers(ctx context.Context, tx *sql.Tx, answered []*item) error {
 	args := make([]any, 0, 8*len(answered))
 	for _, it := range answered {
-		args = append(args, it.Key.Client, it.Key.User, it.Key.Key, it.RequestHash[:], it.answer.Journal,
+		args = append(args, string(it.Key.Client), string(it.Key.User), it.Key.Key, it.RequestHash[:], string(it.answer.Journal),
 			it.answer.Code, string(it.answer.Body), micros(it.Now))
 	}
 	_, err := tx.ExecContext(ctx, spread(insertAnswers, len(answered)), args...)
@@ -64,8 +64,8 @@ func insertPosted(ctx context.Context, tx *sql.Tx, posted []*item, entries []sto
 	args := make([]any, 0, 13*len(posted))
 	for _, it := range posted {
 		j := &it.Journal
-		args = append(args, j.ID, j.Kind, j.From, j.To, j.Amount.Minor, j.Amount.Currency, j.Memo, j.Reference,
-			j.Client, j.Actor, j.Session, micros(j.CreatedAt), j.Original)
+		args = append(args, string(j.ID), string(j.Kind), string(j.From), string(j.To), j.Amount.Minor, string(j.Amount.Currency),
+			j.Memo, j.Reference, string(j.Client), string(j.Actor), string(j.Session), micros(j.CreatedAt), string(j.Original))
 	}
 	if _, err := tx.ExecContext(ctx, spread(insertJournals, len(posted)), args...); err != nil {
 		return fmt.Errorf("insert journal: %w", err)
@@ -82,8 +82,8 @@ func insertPosted(ctx context.Context, tx *sql.Tx, posted []*item, entries []sto
 	}
 	args = make([]any, 0, 10*len(entries))
 	for _, e := range entries {
-		args = append(args, e.Account, e.Sequence, e.Journal, e.Kind, e.Amount, e.Currency, e.BalanceAfter,
-			e.Counterparty, e.Memo, micros(e.CreatedAt))
+		args = append(args, string(e.Account), e.Sequence, string(e.Journal), string(e.Kind), e.Amount, string(e.Currency),
+			e.BalanceAfter, string(e.Counterparty), e.Memo, micros(e.CreatedAt))
 	}
 	if _, err := tx.ExecContext(ctx, spread(insertEntries, len(entries)), args...); err != nil {
 		return fmt.Errorf("insert entries: %w", err)
@@ -104,8 +104,11 @@ func (b *batch) moveBalances(ctx context.Context, tx *sql.Tx) error {
 	if len(args) == 0 {
 		return nil
 	}
-	n := len(args) / moveColumns
-	changed, err := affect(ctx, tx, b.d.UpdateFrom("accounts", moveSet, spread(moved, n), moveWhere), args...)
+	n, rows := len(args)/moveColumns, movedRow
+	if n > 1 {
+		rows = spread(movedRows, n-1)
+	}
+	changed, err := affect(ctx, tx, b.d.UpdateFrom("accounts", moveSet, "("+rows+") AS moves", moveWhere), args...)
 	if err != nil {
 		return fmt.Errorf("move balances: %w", err)
 	}
