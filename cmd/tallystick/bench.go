@@ -40,18 +40,24 @@ func benchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "bench",
 		Short:   "Measure an instance",
-		Example: "  tallystick bench kickout",
+		Example: "  tallystick bench kickout\n  tallystick bench transfer",
 	}
-	c.AddCommand(benchKickoutCommand(), benchGuardCommand())
+	c.AddCommand(benchKickoutCommand(), benchTransferCommand(), benchGuardCommand())
 	return c
 }
 
-type kickoutOptions struct {
+// site says which instance a bench measures; one of its own where it says nothing.
+type site struct {
 	dataDir, configFile, targetFile string
-	app, watcher                    string
-	count, guards                   int
-	seconds, rate                   float64
 	anywhere                        bool
+}
+
+type kickoutOptions struct {
+	site
+
+	app, watcher  string
+	count, guards int
+	seconds, rate float64
 }
 
 func benchKickoutCommand() *cobra.Command {
@@ -82,26 +88,40 @@ of the issuer, the clients and the users; these are signed in on their phones ag
 			return runKickout(c.Context(), c, o)
 		},
 	})
+	o.flags(c)
 	f := c.Flags()
-	f.StringVar(&o.dataDir, dataDirFlag, "", "data `FOLDER` of a tallystick dev that runs")
-	f.StringVar(&o.configFile, configFlag, "", "configuration `FILE` of the instance; with --target")
-	f.StringVar(&o.targetFile, "target", "", "`FILE` that names issuer, clients and users, in the form of dev.json")
 	f.StringVar(&o.app, "app", "shop-app", "public client that signs users in on a kickout slot")
 	f.StringVar(&o.watcher, "watcher", "admin", "confidential client with the scope sessions:watch")
 	f.IntVar(&o.count, "count", 200, "kick-outs")
 	f.Float64Var(&o.seconds, "seconds", 60, "end after so many seconds at the latest")
 	f.Float64Var(&o.rate, "rate", 20, "kick-outs a second at most")
 	f.IntVar(&o.guards, "guards", 2, "guards of each kind, each in a process of its own")
-	f.BoolVar(&o.anywhere, "anywhere", false, "allow an issuer that is not on a loopback address")
 	return c
 }
 
-func (o *kickoutOptions) check() error {
+func (s *site) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&s.dataDir, dataDirFlag, "", "data `FOLDER` of a tallystick dev that runs")
+	f.StringVar(&s.configFile, configFlag, "", "configuration `FILE` of the instance; with --target")
+	f.StringVar(&s.targetFile, "target", "", "`FILE` that names issuer, clients and users, in the form of dev.json")
+	f.BoolVar(&s.anywhere, "anywhere", false, "allow an issuer that is not on a loopback address")
+}
+
+func (s *site) check() error {
 	switch {
-	case (o.configFile == "") != (o.targetFile == ""):
+	case (s.configFile == "") != (s.targetFile == ""):
 		return cli.Usagef("--config and --target go together")
-	case o.configFile != "" && o.dataDir != "":
+	case s.configFile != "" && s.dataDir != "":
 		return cli.Usagef("--config and --data-dir name two instances; give one of them")
+	}
+	return nil
+}
+
+func (o *kickoutOptions) check() error {
+	if err := o.site.check(); err != nil {
+		return err
+	}
+	switch {
 	case o.count < 1 || o.count > maxKickOuts:
 		return cli.Usagef("--count %d: it must be between 1 and %d", o.count, maxKickOuts)
 	case o.guards < 1 || o.guards > maxGuards:
@@ -152,22 +172,34 @@ func runKickout(ctx context.Context, c *cobra.Command, o kickoutOptions) error {
 }
 
 // instance finds the instance, or starts one.
-func (o *kickoutOptions) instance(ctx context.Context) (instance, func(), error) {
-	if o.configFile == "" && o.dataDir == "" {
+func (s *site) instance(ctx context.Context) (instance, func(), error) {
+	if s.configFile == "" && s.dataDir == "" {
 		return ownInstance(ctx)
 	}
-	in := instance{ways: []string{feedSQL, feedHTTP}, database: target{dataDir: o.dataDir}}
-	file := filepath.Join(o.dataDir, devstack.ReadyFile)
-	if o.configFile != "" {
-		in = instance{ways: []string{feedStream, feedHTTP}, database: target{configFile: o.configFile}}
-		file = o.targetFile
+	in := instance{ways: []string{feedSQL, feedHTTP}, database: target{dataDir: s.dataDir}}
+	file := filepath.Join(s.dataDir, devstack.ReadyFile)
+	if s.configFile != "" {
+		in = instance{ways: []string{feedStream, feedHTTP}, database: target{configFile: s.configFile}}
+		file = s.targetFile
 	}
 	var err error
 	in.target, err = story.Load(file)
-	if errors.Is(err, os.ErrNotExist) && o.dataDir != "" {
-		err = fmt.Errorf("no instance runs in %s: start one with tallystick dev --data-dir %[1]s", o.dataDir)
+	if errors.Is(err, os.ErrNotExist) && s.dataDir != "" {
+		err = fmt.Errorf("no instance runs in %s: start one with tallystick dev --data-dir %[1]s", s.dataDir)
 	}
 	return in, func() {}, err
+}
+
+// loopback refuses an instance elsewhere, unless that is meant. what says what a bench does to it.
+func (s *site) loopback(in instance, what string) error {
+	issuer, err := url.Parse(in.target.Issuer)
+	if err != nil {
+		return fmt.Errorf("issuer of the target: %w", err)
+	}
+	if ip := net.ParseIP(issuer.Hostname()); !s.anywhere && issuer.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return cli.Usagef("%s is not on a loopback address; a bench %s: if that is meant, say --anywhere", in.target.Issuer, what)
+	}
+	return nil
 }
 
 // ownInstance starts a tallystick dev in a temporary folder.
@@ -214,12 +246,8 @@ func ownInstance(ctx context.Context) (instance, func(), error) {
 
 // plan says what to measure at an instance.
 func (o *kickoutOptions) plan(in instance) (bench.Plan, error) {
-	issuer, err := url.Parse(in.target.Issuer)
-	if err != nil {
-		return bench.Plan{}, fmt.Errorf("issuer of the target: %w", err)
-	}
-	if ip := net.ParseIP(issuer.Hostname()); !o.anywhere && issuer.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return bench.Plan{}, cli.Usagef("%s is not on a loopback address; a bench signs users out again and again: if that is meant, say --anywhere", in.target.Issuer)
+	if err := o.loopback(in, "signs users out again and again"); err != nil {
+		return bench.Plan{}, err
 	}
 	app, known := in.target.Clients[o.app]
 	if !known {

@@ -1,5 +1,5 @@
 // Package bench measures an instance from outside: how long after the answer to a sign-in the session that
-// it superseded is let in anywhere.
+// it superseded is let in anywhere, and how many transfers a second it makes.
 //
 // It promises that what it reports is what guards in processes of their own did: each looks at the old
 // token again and again, from before the sign-in until it refuses it, and says when that was. It promises to end by
