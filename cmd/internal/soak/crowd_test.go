@@ -200,7 +200,12 @@ func (u *user) replace(h *held) {
 }
 
 func (d *device) check(ctx context.Context, h *held) outcome {
-	a := act{kind: local, user: d.user.n, session: h.session, process: d.chance.IntN(len(roles))}
+	a := act{kind: local, user: d.user.n, session: h.session, process: d.chance.IntN(len(roles) + 1)}
+	if a.process == watching {
+		d.user.crowd.watch(ctx, &a, h.access)
+		d.user.crowd.field.history.record(a)
+		return a.outcome
+	}
 	path := "/v1/wallet"
 	if roles[a.process] == "auth" {
 		path = "/v1/sessions"
@@ -277,8 +282,8 @@ func (c *crowd) token(ctx context.Context, a *act, form url.Values) answer {
 	case a.outcome == lost:
 	case status == http.StatusOK:
 		a.outcome = accepted
-	case status == http.StatusBadRequest && a.kind == refresh && r.Error == "invalid_grant" && r.superseded():
-		a.outcome = ended
+	case status == http.StatusBadRequest && r.Error == "invalid_grant" && r.ended() && (a.kind == refresh || r.Reason == banned):
+		a.outcome, a.reason = ended, r.Reason
 	case status == http.StatusServiceUnavailable && retry:
 		a.outcome = busy
 	}
@@ -290,17 +295,20 @@ func (c *crowd) ask(ctx context.Context, a *act, method, path string, header htt
 	r, status, retry := c.send(ctx, a, method, path, header, body)
 	switch {
 	case a.outcome == lost:
-	case status == http.StatusOK, status == http.StatusCreated, status == http.StatusUnprocessableEntity && r.Code == "insufficient_funds":
+	case status == http.StatusOK, status == http.StatusCreated, status == http.StatusNoContent, status == http.StatusUnprocessableEntity && r.Code == "insufficient_funds":
 		a.outcome = accepted
-	case status == http.StatusUnauthorized && r.superseded():
-		a.outcome = ended
+	case status == http.StatusUnauthorized && r.ended():
+		a.outcome, a.reason = ended, r.Reason
 	case status == http.StatusServiceUnavailable && retry, status == http.StatusLocked && retry:
 		a.outcome = busy
 	}
 	return status
 }
 
-func (r answer) superseded() bool { return r.Reason == "superseded" && r.Code == float64(2) }
+// ended says that an answer gives one of the reasons for which sessions end here.
+func (r answer) ended() bool {
+	return (r.Reason == superseded || r.Reason == kicked || r.Reason == banned) && r.Code == float64(2)
+}
 
 // send sends a request and notes when, and what came back. It leaves the outcome as lost or wrong.
 func (c *crowd) send(ctx context.Context, a *act, method, path string, header http.Header, body string) (r answer, status int, retry bool) {
@@ -324,7 +332,7 @@ func (c *crowd) send(ctx context.Context, a *act, method, path string, header ht
 		return r, 0, false
 	}
 	a.outcome = wrong
-	if err := json.Unmarshal(text, &r); err != nil || resp.StatusCode >= http.StatusBadRequest {
+	if err := json.Unmarshal(text, &r); err != nil && len(text) > 0 || resp.StatusCode >= http.StatusBadRequest {
 		a.detail = fmt.Sprintf("%d %s", resp.StatusCode, text)
 	}
 	return r, resp.StatusCode, resp.Header.Get("Retry-After") != ""

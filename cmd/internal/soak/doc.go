@@ -1,6 +1,8 @@
 // Package soak holds no code: its test runs an installation of two authorization servers and two wallets
 // over one MariaDB and one Redis, all of its own, has many users sign in over each other, refresh and
-// move money, breaks everything at random meanwhile, and judges afterwards what was answered.
+// move money, and an administrator kick, ban and unban them over /admin/v1, breaks everything at random meanwhile,
+// and judges afterwards what was answered. A guard that is fed by HTTP alone (package guard/remote, from the
+// first authorization server) is asked and judged like the processes.
 //
 //	make soak                                                        one minute
 //	go test ./cmd/internal/soak -soak.for 10m -soak.seed 17 -v       as long as one likes, and again
@@ -22,22 +24,33 @@
 //
 //  1. No strict check (a transfer, a refresh) accepts a session that was superseded by a sign-in which
 //     was acknowledged before the request was sent.
+//
 //  2. No local check accepts it that was sent later than a second after that.
+//
 //  3. No session is refused with 401, or its refresh token with invalid_grant, unless a later sign-in
 //     had been sent by then; a version that nobody was told of counts as one only where the versions have
-//     a gap and a sign-in was left without an answer. The reason is always superseded.
+//     a gap and a sign-in was left without an answer. The reason is superseded, or that of rule 8.
+//
 //  4. An ended session stays ended.
+//
 //  5. Versions follow the order of acknowledgements, and none is given twice.
+//
 //  6. Nothing else is ever answered: no 5xx but a 503 with Retry-After, and 423, and these only while a
 //     fault lasted and for the grace after it. Connections break only at processes that were killed.
 //     Every request is answered within the time that the configuration gives it.
+//
 //  7. Each transfer that was acknowledged, or that is answered when it is sent again under its key at the
 //     end, has happened once: every balance is what the answers say, and ledger verify finds the books
 //     right.
 //
+//  8. A kick or a ban ends what was signed in before it was sent: once it is answered, as in rules 1 and 2. A
+//     session is refused as kicked or banned only where somebody ordered that about its user, before the
+//     refusal was answered and not before the sign-in. While a ban stands nobody signs in, and nobody is
+//     refused a sign-in without one.
+//
 // A fault at one process excuses 503 everywhere for what takes locks (its transactions hold rows, and its
 // payers their locks, that others wait for), and for a local check only at that process. A fault of
-// Redis excuses no local check at all. A machine that gives the test no time to run is a fault as well;
+// Redis excuses no local check at all, and one at the first authorization server the guard that it feeds. A machine that gives the test no time to run is a fault as well;
 // the test looks at the clock to notice.
 //
 // # Design notes

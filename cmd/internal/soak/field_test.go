@@ -11,6 +11,7 @@ import (
 
 	"github.com/tallystick/tallystick/cmd/internal/faultproxy"
 	"github.com/tallystick/tallystick/cmd/internal/rig"
+	"github.com/tallystick/tallystick/resource/guard"
 )
 
 // field is what the soak plays on: two authorization servers and two wallets, their engines, and a proxy
@@ -22,8 +23,9 @@ type field struct {
 	start   time.Time
 	history *history
 
-	addrs []string
-	ways  map[victim][]*faultproxy.Proxy
+	watcher *guard.Guard // fed by HTTP
+	addrs   []string
+	ways    map[victim][]*faultproxy.Proxy
 
 	mu        sync.Mutex
 	processes []*rig.Process
@@ -53,6 +55,12 @@ func open(t *testing.T, users []string) *field {
 		if err == nil {
 			err = f.launch(n)
 		}
+	}
+	if err == nil {
+		err = f.staff(t)
+	}
+	if err == nil {
+		err = f.watcher.Start(t.Context())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +144,9 @@ func (f *field) relaunch(ctx context.Context, n int) error {
 func (f *field) since() time.Duration { return time.Since(f.start) }
 
 func (f *field) close(t *testing.T) {
+	if f.watcher != nil {
+		f.watcher.Stop()
+	}
 	for n, p := range f.processes {
 		if p == nil {
 			continue

@@ -26,6 +26,9 @@ const (
 	refresh kind = "refresh"
 	strict  kind = "transfer"
 	local   kind = "local check"
+	kick    kind = "kick"
+	ban     kind = "ban"
+	unban   kind = "unban"
 )
 
 // outcome is what a request came to.
@@ -34,7 +37,7 @@ type outcome string
 const (
 	// accepted: it was done, or refused for a reason that has nothing to do with the session.
 	accepted outcome = "accepted"
-	// ended: the session has ended, as superseded.
+	// ended: the session has ended, for the reason of the act; or the user may not sign in.
 	ended outcome = "ended"
 	// busy: 503 with Retry-After, or 423.
 	busy outcome = "busy"
@@ -56,6 +59,8 @@ type act struct {
 	began, done time.Duration
 	// version is what a sign-in that was accepted got.
 	version int64
+	// reason is why the session has ended.
+	reason string
 	// detail is the answer, for whoever reads of a violation.
 	detail string
 }
@@ -66,11 +71,17 @@ func (a act) String() string {
 	if a.version != 0 {
 		s += fmt.Sprintf(", version %d", a.version)
 	}
+	if a.reason != "" {
+		s += ", " + a.reason
+	}
 	if a.detail != "" {
 		s += ": " + a.detail
 	}
 	return s
 }
+
+// watching is the place of the guard that is fed by HTTP, behind the processes. It asks the first one.
+const watching = 4
 
 // The processes of a window that concerns all, and of one that a local check does not feel anywhere.
 const (
@@ -99,7 +110,7 @@ func (w window) excuses(a act) bool {
 	if a.done < w.from || a.began > w.to+grace {
 		return false
 	}
-	here := w.process == everywhere || w.process == a.process
+	here := w.process == everywhere || w.process == a.process || a.process == watching && w.process == 0
 	if a.outcome == lost {
 		return here && w.kills
 	}

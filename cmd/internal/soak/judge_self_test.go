@@ -14,7 +14,22 @@ func signedIn(session int, version int64, began, done time.Duration) act {
 }
 
 func used(k kind, session int, o outcome, began, done time.Duration) act {
-	return act{kind: k, outcome: o, session: session, began: began, done: done}
+	a := act{kind: k, outcome: o, session: session, began: began, done: done}
+	if o == ended {
+		a.reason = superseded
+	}
+	return a
+}
+
+// over is a request that was refused for a reason.
+func over(k kind, session int, reason string, began, done time.Duration) act {
+	return act{kind: k, outcome: ended, session: session, reason: reason, began: began, done: done}
+}
+
+// ordered is what the administrator ordered.
+func ordered(k kind, o outcome, began, done time.Duration) act {
+	reason := map[kind]string{kick: kicked, ban: banned}[k]
+	return act{kind: k, outcome: o, reason: reason, began: began, done: done}
 }
 
 // TestJudge gives the judge histories by hand. Each that breaks a rule differs as little as possible
@@ -56,16 +71,35 @@ func TestJudge(t *testing.T) {
 		"a wrong answer":      {acts: []act{used(local, 1, wrong, 0, ms)}, want: "may never be"},
 		"an answer that hung": {acts: []act{used(local, 1, accepted, 0, patience+ms)}, want: "took too long"},
 
-		"busy, and nothing was broken":         {acts: []act{used(local, 1, busy, 0, ms)}, want: "no fault to excuse it"},
-		"busy, during a fault":                 {acts: []act{used(local, 1, busy, 100*ms, 110*ms)}, windows: []window{killed}},
-		"busy, within the grace":               {acts: []act{used(local, 1, busy, 120*ms+grace, 121*ms+grace)}, windows: []window{killed}},
-		"busy, after it":                       {acts: []act{used(local, 1, busy, 121*ms+grace, 122*ms+grace)}, windows: []window{killed}, want: "no fault to excuse it"},
-		"busy, before it":                      {acts: []act{used(local, 1, busy, 80*ms, 89*ms)}, windows: []window{killed}, want: "no fault to excuse it"},
-		"busy, for another's fault":            {acts: []act{used(local, 1, busy, 100*ms, 110*ms)}, windows: []window{{from: 90 * ms, to: 120 * ms, process: 3, locks: true}}, want: "no fault to excuse it"},
-		"busy, for another's locks":            {acts: []act{used(strict, 1, busy, 100*ms, 110*ms)}, windows: []window{{from: 90 * ms, to: 120 * ms, process: 3, locks: true}}},
-		"busy, for another's fault without":    {acts: []act{used(strict, 1, busy, 100*ms, 110*ms)}, windows: []window{{from: 90 * ms, to: 120 * ms, process: 3}}, want: "no fault to excuse it"},
-		"lost, and nobody was killed":          {acts: []act{used(local, 1, lost, 100*ms, 110*ms)}, windows: []window{{from: 90 * ms, to: 120 * ms}}, want: "no fault to excuse it"},
-		"busy, with everybody's fault":         {acts: []act{used(local, 1, busy, 100*ms, 110*ms)}, windows: []window{{from: 90 * ms, to: 120 * ms, process: everywhere}}},
+		"busy, and nothing was broken":             {acts: []act{used(local, 1, busy, 0, ms)}, want: "no fault to excuse it"},
+		"busy, during a fault":                     {acts: []act{used(local, 1, busy, 100*ms, 110*ms)}, windows: []window{killed}},
+		"busy, within the grace":                   {acts: []act{used(local, 1, busy, 120*ms+grace, 121*ms+grace)}, windows: []window{killed}},
+		"busy, after it":                           {acts: []act{used(local, 1, busy, 121*ms+grace, 122*ms+grace)}, windows: []window{killed}, want: "no fault to excuse it"},
+		"busy, before it":                          {acts: []act{used(local, 1, busy, 80*ms, 89*ms)}, windows: []window{killed}, want: "no fault to excuse it"},
+		"busy, for another's fault":                {acts: []act{used(local, 1, busy, 100*ms, 110*ms)}, windows: []window{{from: 90 * ms, to: 120 * ms, process: 3, locks: true}}, want: "no fault to excuse it"},
+		"busy, for another's locks":                {acts: []act{used(strict, 1, busy, 100*ms, 110*ms)}, windows: []window{{from: 90 * ms, to: 120 * ms, process: 3, locks: true}}},
+		"busy, for another's fault without":        {acts: []act{used(strict, 1, busy, 100*ms, 110*ms)}, windows: []window{{from: 90 * ms, to: 120 * ms, process: 3}}, want: "no fault to excuse it"},
+		"lost, and nobody was killed":              {acts: []act{used(local, 1, lost, 100*ms, 110*ms)}, windows: []window{{from: 90 * ms, to: 120 * ms}}, want: "no fault to excuse it"},
+		"busy, with everybody's fault":             {acts: []act{used(local, 1, busy, 100*ms, 110*ms)}, windows: []window{{from: 90 * ms, to: 120 * ms, process: everywhere}}},
+		"kicked, strict, sent before the answer":   {acts: []act{one, ordered(kick, accepted, 100*ms, 110*ms), used(strict, 1, accepted, 109*ms, 130*ms)}},
+		"kicked, strict, sent after it":            {acts: []act{one, ordered(kick, accepted, 100*ms, 110*ms), used(strict, 1, accepted, 111*ms, 130*ms)}, want: "a session was accepted after"},
+		"kicked, local, within the bound":          {acts: []act{one, ordered(kick, accepted, 100*ms, 110*ms), used(local, 1, accepted, 1109*ms, 1200*ms)}},
+		"kicked, local, later":                     {acts: []act{one, ordered(kick, accepted, 100*ms, 110*ms), used(local, 1, accepted, 1111*ms, 1200*ms)}, want: "a session was accepted after"},
+		"kicked, and signed in meanwhile":          {acts: []act{signedIn(1, 1, 90*ms, 105*ms), ordered(kick, accepted, 100*ms, 110*ms), used(strict, 1, accepted, 111*ms, 130*ms)}},
+		"banned, and accepted":                     {acts: []act{one, ordered(ban, accepted, 100*ms, 110*ms), used(refresh, 1, accepted, 111*ms, 130*ms)}, want: "a session was accepted after"},
+		"refused as kicked":                        {acts: []act{one, ordered(kick, accepted, 100*ms, 110*ms), over(local, 1, kicked, 111*ms, 130*ms)}},
+		"refused as kicked, by one not answered":   {acts: []act{one, ordered(kick, lost, 100*ms, 110*ms), over(local, 1, kicked, 111*ms, 130*ms)}, windows: []window{killed}},
+		"refused as kicked, and nobody was":        {acts: []act{one, over(local, 1, kicked, 111*ms, 130*ms)}, want: "what nobody ordered"},
+		"refused as kicked, before that":           {acts: []act{one, ordered(kick, accepted, 100*ms, 110*ms), over(local, 1, kicked, 50*ms, 99*ms)}, want: "what nobody ordered"},
+		"refused as kicked, signed in after it":    {acts: []act{ordered(kick, accepted, 0, 5*ms), signedIn(1, 1, 6*ms, 10*ms), over(local, 1, kicked, 50*ms, 99*ms)}, want: "what nobody ordered"},
+		"refused as banned, and it was a kick":     {acts: []act{one, ordered(kick, accepted, 100*ms, 110*ms), over(local, 1, banned, 111*ms, 130*ms)}, want: "what nobody ordered"},
+		"a banned user is refused":                 {acts: []act{ordered(ban, accepted, 0, 5*ms), over(signIn, 1, banned, 6*ms, 9*ms), ordered(unban, accepted, 10*ms, 20*ms)}},
+		"a banned user is refused, after the ban":  {acts: []act{ordered(ban, accepted, 0, 5*ms), ordered(unban, accepted, 10*ms, 20*ms), over(signIn, 1, banned, 21*ms, 29*ms)}, want: "no ban is why"},
+		"a banned user signs in":                   {acts: []act{ordered(ban, accepted, 0, 5*ms), signedIn(1, 1, 6*ms, 9*ms), ordered(unban, accepted, 10*ms, 20*ms)}, want: "a banned user signed in"},
+		"a sign-in that was refused is no sign-in": {acts: []act{one, ordered(ban, accepted, 100*ms, 110*ms), over(signIn, 2, banned, 111*ms, 119*ms), ordered(unban, accepted, 120*ms, 130*ms), over(strict, 1, superseded, 140*ms, 150*ms)}, want: "a live session was refused"},
+		"the guard fed by HTTP, its issuer away":   {acts: []act{{kind: local, outcome: busy, session: 1, process: watching, began: 100 * ms, done: 110 * ms}}, windows: []window{killed}},
+		"the guard fed by HTTP, another away":      {acts: []act{{kind: local, outcome: busy, session: 1, process: watching, began: 100 * ms, done: 110 * ms}}, windows: []window{{from: 90 * ms, to: 120 * ms, process: 1, kills: true}}, want: "no fault to excuse it"},
+
 		"other users are other slots":          {acts: []act{one, {kind: signIn, outcome: accepted, user: 1, session: 2, version: 2, began: 100 * ms, done: 110 * ms}, used(strict, 1, accepted, 120*ms, 130*ms)}},
 		"a session whose sign-in was not told": {acts: []act{used(strict, 7, accepted, 120*ms, 130*ms)}},
 	} {

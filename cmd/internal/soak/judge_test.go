@@ -27,10 +27,11 @@ func judge(acts []act, windows []window) []string {
 	}
 	var found []string
 	for _, user := range slices.Sorted(maps.Keys(byUser)) {
-		s := newSlot(byUser[user])
+		s, d := newSlot(byUser[user]), newDecrees(byUser[user])
 		found = append(found, s.order()...)
 		for _, a := range byUser[user] {
 			found = append(found, s.judge(a)...)
+			found = append(found, d.judge(a)...)
 		}
 		found = append(found, revived(byUser[user])...)
 	}
@@ -42,6 +43,7 @@ func newSlot(acts []act) *slot {
 	for _, a := range acts {
 		switch {
 		case a.kind != signIn:
+		case a.outcome == ended: // banned: there was none
 		case a.outcome == accepted:
 			s.told = append(s.told, a)
 			s.version[a.session] = a.version
@@ -83,7 +85,7 @@ func (s *slot) order() (found []string) {
 // judge is rules 1 to 3 for one request with a session.
 func (s *slot) judge(a act) []string {
 	version, known := s.version[a.session]
-	if a.kind == signIn || !known {
+	if a.kind == signIn || !known || a.outcome == ended && a.reason != superseded {
 		return nil
 	}
 	next := s.after(version)

@@ -47,7 +47,7 @@ func TestSoak(t *testing.T) {
 	c := newCrowd(f, names)
 	c.fund(t)
 	f.start = time.Now()
-	f.storm(t, c, seed, servers, wires)
+	f.storm(t, c, seed, c.machine(t, operator, "admin"), servers, wires)
 	c.settle(t)
 	acts, windows := f.history.copied()
 	found := judge(acts, windows)
@@ -67,12 +67,13 @@ func TestSoak(t *testing.T) {
 }
 
 // storm lets the crowd live while everything breaks, until the time is up.
-func (f *field) storm(t *testing.T, c *crowd, seed uint64, lanes ...[]fault) {
+func (f *field) storm(t *testing.T, c *crowd, seed uint64, admin string, lanes ...[]fault) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), *soakFor)
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { c.live(ctx, seed) })
+	wg.Go(func() { c.rule(ctx, admin, seed) })
 	wg.Go(func() { f.watch(ctx) })
 	for _, lane := range lanes {
 		wg.Go(func() {
@@ -88,7 +89,7 @@ func (f *field) storm(t *testing.T, c *crowd, seed uint64, lanes ...[]fault) {
 func (c *crowd) fund(t *testing.T) {
 	t.Helper()
 	target := c.field.site.Target
-	app := c.machine(t)
+	app := c.machine(t, "billing", "wallet:deposit")
 	for _, u := range c.users {
 		a := act{process: 2}
 		status := c.ask(t.Context(), &a, http.MethodPost, "/v1/deposits", http.Header{
@@ -100,12 +101,12 @@ func (c *crowd) fund(t *testing.T) {
 	}
 }
 
-// machine signs the internal app in.
-func (c *crowd) machine(t *testing.T) string {
+// machine signs a client in.
+func (c *crowd) machine(t *testing.T, client, scope string) string {
 	t.Helper()
 	a := act{}
 	r := c.token(t.Context(), &a, map[string][]string{
-		"grant_type": {"client_credentials"}, "client_id": {"billing"}, "client_secret": {c.field.site.Target.Clients["billing"].Secret},
+		"grant_type": {"client_credentials"}, "client_id": {client}, "client_secret": {c.field.site.Target.Clients[client].Secret}, "scope": {scope},
 	})
 	if a.outcome != accepted {
 		t.Fatalf("client credentials: %s", a)
@@ -117,8 +118,11 @@ func (c *crowd) machine(t *testing.T) string {
 // the sessions that must be dead, and compares the balances with the answers.
 func (c *crowd) settle(t *testing.T) {
 	t.Helper()
-	newest := make([]*held, len(c.users))
+	newest, admin := make([]*held, len(c.users)), c.machine(t, operator, "admin")
 	for n, u := range c.users {
+		if o := c.order(t.Context(), unban, u, admin, n%2); o != accepted { // one that was not answered may have come late
+			t.Errorf("unban after the last storm: %s", o)
+		}
 		h, a := u.signIn(t.Context(), "last", n%2)
 		if h == nil {
 			t.Fatalf("after the last storm: %s", a)
@@ -181,10 +185,23 @@ func report(t *testing.T, acts []act, windows []window) {
 		t.Logf("%s: %v", k, count[k])
 	}
 	t.Logf("the longest that a fault was felt after its end: %s", felt(acts, windows).Round(time.Millisecond))
-	for _, k := range []kind{signIn, refresh, strict, local} {
+	for _, k := range []kind{signIn, refresh, strict, local, kick, ban, unban} {
 		if count[k][accepted] == 0 {
 			t.Errorf("no %s ever succeeded", k)
 		}
+	}
+	reasons := map[string]int{}
+	for _, a := range acts {
+		if a.reason != "" && a.outcome == ended {
+			reasons[a.reason]++
+		}
+		if a.process == watching {
+			reasons["by the guard fed by HTTP: "+string(a.outcome)]++
+		}
+	}
+	t.Logf("refused as %v", reasons)
+	if reasons[superseded] == 0 || reasons[kicked]+reasons[banned] == 0 || reasons["by the guard fed by HTTP: "+string(ended)] == 0 {
+		t.Error("nobody was refused as superseded, or as kicked or banned, or by the guard that is fed by HTTP")
 	}
 	if count[strict][ended] == 0 || count[local][ended] == 0 {
 		t.Error("no session was ever refused")
