@@ -39,7 +39,7 @@ var errStopping = errors.New("this process is stopping")
 func (w *Wallet) obtain(ctx context.Context, payer storage.UserID, wait time.Duration) (storage.Lease, error) {
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(w.cfg.Stopping, func() { cancel(errStopping) })()
+	defer context.AfterFunc(w.cfg.Stopping, func() { cancel(errStopping) })() //nolint:contextcheck // the stop is not the request's.
 	lease, err := w.cfg.Locker.Lock(waiting, payer, wait)
 	if err != nil && errors.Is(context.Cause(waiting), errStopping) {
 		return nil, errStopping // also for who would have found it busy: not asking again here is better advice
