@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
 	"testing"
@@ -233,6 +234,34 @@ func (f *field) inflict(ctx context.Context, one fault) error {
 
 // starved says how late a clock must be that the machine counts as having given no time.
 const starved = 250 * time.Millisecond
+
+// pulse notices when the first authorization server is given no time, by a page that it answers from memory:
+// the guard that is fed by HTTP hears from it alone, and asks it within half a second.
+func (f *field) pulse(ctx context.Context) {
+	client := &http.Client{Timeout: grace}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.addrs[0]+"/healthz", http.NoBody)
+		if err != nil {
+			return
+		}
+		before := f.since()
+		resp, err := client.Do(req)
+		if err != nil {
+			continue // it was killed, or the soak is over
+		}
+		resp.Body.Close()
+		if now := f.since(); now-before > starved {
+			f.history.broke(window{from: before, to: now, what: "the first authorization server had no time", process: watching})
+		}
+	}
+}
 
 // watch notices when the machine gives this process no time, and so perhaps none to others.
 func (f *field) watch(ctx context.Context) {

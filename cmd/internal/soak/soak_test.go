@@ -75,6 +75,7 @@ func (f *field) storm(t *testing.T, c *crowd, seed uint64, admin string, lanes .
 	wg.Go(func() { c.live(ctx, seed) })
 	wg.Go(func() { c.rule(ctx, admin, seed) })
 	wg.Go(func() { f.watch(ctx) })
+	wg.Go(func() { f.pulse(ctx) })
 	for _, lane := range lanes {
 		wg.Go(func() {
 			if err := f.play(ctx, lane); err != nil {
