@@ -13,7 +13,7 @@ type bucket struct {
 // take takes one, if there is one.
 func (b *bucket) take(now time.Time) bool {
 	if !b.at.IsZero() {
-		b.spent = max(0, b.spent-now.Sub(b.at).Seconds()*float64(b.perSecond))
+		b.spent = max(0, b.spent-max(0, now.Sub(b.at).Seconds())*float64(b.perSecond))
 	}
 	b.at = now
 	if b.spent+1 > float64(b.burst) {

@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	mathrand "math/rand/v2"
 	"net/http"
@@ -152,10 +151,6 @@ func (c *conn) read() string {
 func (c *conn) finish(why string) {
 	c.mu.Lock()
 	c.gone = true
-	if c.why == "" {
-		c.why = why
-	}
-	why = c.why
 	s := c.seat
 	c.seat = nil
 	c.timer.Stop()
@@ -164,6 +159,9 @@ func (c *conn) finish(why string) {
 	c.cancel()
 	_ = c.ws.CloseNow() // nobody is left to tell
 	c.work.Wait()
+	if c.why != "" { // the server's reason comes before what the reader saw of it; nobody changes it any more
+		why = c.why
+	}
 	c.live.metrics.closed.WithLabelValues(why).Inc()
 	if why == whySlow {
 		c.live.log.Warn("a connection that did not read was dropped", "connection_id", c.id)
@@ -214,9 +212,6 @@ func (c *conn) rouse() {
 
 // drop cuts the connection without a word. The lock is held.
 func (c *conn) drop(why string) {
-	if c.gone {
-		return
-	}
 	c.over, c.queue = true, nil
 	if c.why == "" {
 		c.why = why
@@ -245,6 +240,7 @@ func (c *conn) shut(code websocket.StatusCode, reason, why string) {
 
 // write writes the queue, and closes a connection that is over.
 func (c *conn) write() {
+	late := false
 	for {
 		c.mu.Lock()
 		if len(c.queue) == 0 {
@@ -262,7 +258,7 @@ func (c *conn) write() {
 		c.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), c.live.limits.WriteTime)
 		err := c.ws.Write(ctx, websocket.MessageText, f)
-		late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+		late = late || ctx.Err() != nil // a frame may be written at the last moment, and the connection closed for it
 		cancel()
 		if err != nil {
 			why := whyClient
@@ -396,14 +392,4 @@ func (c *conn) ping() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drop(whySilent)
-}
-
-// answer sends the answer to a frame.
-func (c *conn) answer(id json.RawMessage, typ string, members any) {
-	f, err := render(id, typ, members)
-	if err != nil {
-		c.live.log.Error("answer a frame", "type", typ, "err", err)
-		return
-	}
-	c.send(f)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -24,8 +25,7 @@ func (c *conn) handle(data []byte) {
 	}
 	switch f.typ {
 	case typePing:
-		c.live.metrics.frames.WithLabelValues(typePing, "ok").Inc()
-		c.answer(f.id, typePong, none{})
+		c.send(c.rendered(f, typePong, none{}, nil))
 	case typeAuth:
 		c.sign(f, c.auth)
 	case typeLogin:
@@ -55,57 +55,64 @@ func (c *conn) command(f frame) {
 		})
 		return
 	}
-	c.begin(f, func(ctx context.Context) (any, error) {
+	c.begin(f, s, func(ctx context.Context) (any, error) {
 		if err := c.proof(ctx, f.token, s); err != nil {
 			return nil, err
 		}
 		if err := c.live.cfg.Guard.Suffices(ctx, s.who, command.Need); err != nil {
-			c.heed(s, err)
 			return nil, err
 		}
 		if c.live.cfg.Seen != nil {
 			c.live.cfg.Seen(s.who)
 		}
-		answer, err := command.Run(ctx, s.who, f.body)
-		c.heed(s, err)
-		return answer, err
+		return command.Run(ctx, s.who, f.body)
 	})
 }
 
-// begin answers a frame beside the reader, within the bounds of a connection. If it does not, it has said so.
-func (c *conn) begin(f frame, run func(context.Context) (any, error)) (begun bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.over || c.gone:
-		return false
-	case c.leaving:
-		c.refuseLocked(f, &guard.Refusal{
-			Status: http.StatusServiceUnavailable, Code: guard.TemporarilyUnavailable, RetryAfter: time.Second,
-			Description: "the server is stopping; connect again",
-		})
-		return false
-	case c.inFlight >= c.live.limits.MaxInFlight:
-		c.refuseLocked(f, slowDown("more than %d frames are waiting for their answers", c.live.limits.MaxInFlight))
-		return false
-	}
-	c.inFlight++
-	c.spawn(func() {
+// begin answers a frame beside the reader, within the bounds of a connection, for a seat, or nil for none. If
+// it does not, it has said so.
+func (c *conn) begin(f frame, s *seat, run func(context.Context) (any, error)) (begun bool) {
+	err := c.enter(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, c.live.cfg.CommandTime)
 		defer cancel()
 		answer, err := c.guarded(ctx, run)
-		if err != nil {
-			c.refuse(f, err)
-		} else {
-			c.live.metrics.frames.WithLabelValues(c.live.label(f.typ), "ok").Inc()
-			c.answer(f.id, f.typ, answer)
+		c.conclude(c.rendered(f, f.typ, answer, err))
+		if err != nil && s != nil {
+			c.heed(s, err)
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.inFlight--
-		c.depart()
 	})
-	return true
+	if err != nil {
+		c.refuse(f, err)
+	}
+	return err == nil
+}
+
+// enter takes a place for an answer and lets f answer, or says why it does not.
+func (c *conn) enter(f func()) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.leaving || c.over || c.gone:
+		return &guard.Refusal{
+			Status: http.StatusServiceUnavailable, Code: guard.TemporarilyUnavailable, RetryAfter: time.Second,
+			Description: "this connection is being closed; connect again",
+		}
+	case c.inFlight >= c.live.limits.MaxInFlight:
+		return slowDown("more than %d frames are waiting for their answers", c.live.limits.MaxInFlight)
+	}
+	c.inFlight++
+	c.spawn(f)
+	return nil
+}
+
+// conclude sends an answer and gives its place back, in one step: whoever has the answer may send the next
+// frame, and a connection that waits to depart waits no longer.
+func (c *conn) conclude(answer []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.push(answer)
+	c.inFlight--
+	c.depart()
 }
 
 // guarded turns a panic into an error: a fault in one answer must not end the process.
@@ -118,28 +125,44 @@ func (c *conn) guarded(ctx context.Context, run func(context.Context) (any, erro
 	return run(ctx)
 }
 
-// refuse tells the sender of a frame why it is not answered, and the log if that is the server's fault.
-func (c *conn) refuse(f frame, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.refuseLocked(f, err)
-}
+// refuse tells the sender of a frame why it is not answered.
+func (c *conn) refuse(f frame, err error) { c.send(c.rendered(f, "", nil, err)) }
 
-func (c *conn) refuseLocked(f frame, err error) {
+// rendered is the frame that answers another one: of a type with an answer's members, or an error; and it is counted,
+// and logged if it is the server's fault.
+func (c *conn) rendered(f frame, typ string, answer any, err error) []byte {
+	if err == nil {
+		var b []byte
+		if b, err = render(f.id, typ, answer); err == nil {
+			c.live.metrics.frames.WithLabelValues(c.live.label(f.typ), "ok").Inc()
+			return b
+		}
+	}
 	r := refused(err)
 	label := c.live.label(f.typ)
 	c.live.metrics.frames.WithLabelValues(label, r.code).Inc()
-	if r.status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
-		c.live.log.Error("a frame was not answered", "type", label, "connection_id", c.id, "status", r.status, "err", err)
-	}
-	answer, err := render(f.id, typeError, struct {
+	c.note(label, r, err)
+	b, err := render(f.id, typeError, struct {
 		Error rawObject `json:"error"`
 	}{rawObject(r.body)})
-	if err != nil {
+	if err != nil { // it is made of JSON
 		c.live.log.Error("refuse a frame", "type", label, "err", err)
+	}
+	return b
+}
+
+// note tells the log of an answer that failed for the server's fault. Whoever has gone is not a fault, nor is
+// a connection that is being closed.
+func (c *conn) note(typ string, r refusal, err error) {
+	passing := r.code == string(guard.TemporarilyUnavailable)
+	if r.status < http.StatusInternalServerError || errors.Is(err, context.Canceled) || passing && errors.Unwrap(err) == nil {
 		return
 	}
-	c.push(answer)
+	level := slog.LevelError
+	if passing {
+		level = slog.LevelWarn
+	}
+	c.live.log.Log(c.ctx, level, "a frame was not answered", "type", typ, "connection_id", c.id, "status", r.status, "err", err)
 }
 
 // rawObject is JSON that is rendered already.

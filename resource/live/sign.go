@@ -21,7 +21,7 @@ func (c *conn) sign(f frame, run func(context.Context, frame) (any, error)) {
 		c.refuse(f, slowDown("another login or auth of this connection is under way"))
 		return
 	}
-	begun := c.begin(f, func(ctx context.Context) (any, error) {
+	begun := c.begin(f, nil, func(ctx context.Context) (any, error) {
 		defer c.signed()
 		return run(ctx, f)
 	})
