@@ -27,6 +27,11 @@ var (
 	// ErrExceeds says that more was to be moved back than is left of the original, or captured than is
 	// held; nothing was moved.
 	ErrExceeds = errors.New("more than is left of the original")
+	// ErrOverLimit says that more was to be spent than a limit allows; nothing was moved. It arrives as a
+	// [LimitError] that tells which.
+	ErrOverLimit = errors.New("above a limit")
+	// ErrFrozen says that nothing leaves the wallet for now; nothing was moved.
+	ErrFrozen = errors.New("wallet is frozen")
 	// ErrKeyReused says that an idempotency key was used before with another request.
 	ErrKeyReused = errors.New("idempotency key reused with another request")
 	// ErrFull says that the user has as many of these as may be; nothing was changed.

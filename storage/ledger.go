@@ -57,6 +57,11 @@ type Account struct {
 	// Fence grows with every journal that takes money out or reserves it.
 	Fence     int64
 	CreatedAt time.Time
+	// Spent is what was spent on SpentDay, a [Day]; see [Limits], which are the account's own.
+	Spent, SpentDay int64
+	Limits          Limits
+	// FrozenAt is since when nothing leaves the account; nil if it is not frozen.
+	FrozenAt *time.Time
 }
 
 // Available is what the owner can spend.
@@ -71,6 +76,9 @@ type Journal struct {
 	Amount    money.Amount
 	Memo      string // at most 256 bytes
 	Reference string // at most 128 bytes
+	// Metadata is what the client says of it: a JSON object of strings without spaces between them, its names in order,
+	// at most 2048 bytes; empty for none.
+	Metadata string
 	// Original is the journal that a reversal undoes, or the hold that a capture, void or expiry closes;
 	// empty for other kinds.
 	Original JournalID
@@ -163,10 +171,12 @@ type Posting struct {
 	HoldUntil time.Time
 	// MustExist, if not empty, is a user without whom the posting is refused with ErrNotFound.
 	MustExist UserID
+	// Limits are those of the configuration, for an account that has none of its own.
+	Limits Limits
 	// Fence, if not nil, is the fence of From as read under the lock; another one there gives ErrStale.
 	Fence *int64
 	// Success renders the answer of a posted journal, as it is stored; Refuse that of a refusal, for
-	// which it is given ErrInsufficient, ErrNotFound, ErrClosed, ErrExceeds or [money.ErrRange]. The store sets the Journal of
+	// which it is given ErrInsufficient, ErrNotFound, ErrClosed, ErrExceeds, ErrFrozen, a [*LimitError] or [money.ErrRange]. The store sets the Journal of
 	// the answer; that of a refusal needs a Code. Both must be pure: they may be called more than once. One
 	// that panics fails its posting.
 	Success func(Journal) Answer
@@ -211,7 +221,12 @@ type Ledger interface {
 	//     if it is closed or past its time, ErrExceeds above what is held. Of any number of captures,
 	//     voids and expiries of a hold exactly one happens.
 	//
-	// ErrClosed and ErrExceeds, and ErrNotFound of an Original, are refusals of business as well.
+	// Out of a frozen account nothing is taken or held (ErrFrozen), but for a reversal without an Actor, which is
+	// an internal app's; money comes in, and voids and expiries go on. What a transfer or hold spends is bounded by
+	// the limits of its account: a [*LimitError]. Both are exact, with any number of processes: they stand on the account
+	// row, which is locked.
+	//
+	// ErrClosed, ErrExceeds, ErrFrozen and ErrOverLimit, and ErrNotFound of an Original, are refusals of business as well.
 	//
 	// A posting that no caller may make (an amount below 1 or above [money.Max], an account moving money
 	// to itself, an account of another user or currency than the journal says, an Original of other parties, an expiry) is

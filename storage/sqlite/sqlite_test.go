@@ -112,7 +112,7 @@ func TestErrorNumbers(t *testing.T) {
 		"INSERT INTO slots SELECT 'p', 't', 'u', 1 UNION ALL SELECT 'p', 't', 'u', 2":                     sqlstore.FaultDuplicate, // primary key
 		"INSERT INTO signing_keys VALUES ('a','sig','x',x'','',1,1,NULL),('b','sig','x',x'','',1,1,NULL)": sqlstore.FaultDuplicate, // unique
 		"INSERT INTO feed (feed_id, last_number) VALUES (2, NULL)":                                        sqlstore.FaultOther,
-		"INSERT INTO accounts VALUES ('a', 'u', 'CNY', -1, 0, 0, 0, 0)":                                   sqlstore.FaultOther, // CHECK
+		"INSERT INTO accounts VALUES ('a', 'u', 'CNY', -1, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL)":           sqlstore.FaultOther, // CHECK
 		"SELECT nonsense FROM nowhere":                                                                    sqlstore.FaultOther,
 	} {
 		if got := sqlite.Classify(run(statement)); got != want {

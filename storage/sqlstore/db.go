@@ -158,7 +158,7 @@ func (db *DB) fault(what string, err error) error {
 func sentinel(err error) bool {
 	for _, s := range []error{
 		storage.ErrNotFound, storage.ErrExists, storage.ErrStale, storage.ErrConsumed, storage.ErrEnded, storage.ErrExpired,
-		storage.ErrDisabled, storage.ErrInsufficient, storage.ErrKeyReused, storage.ErrClosed, storage.ErrExceeds, storage.ErrFull, storage.ErrLastWay, storage.ErrBusy, storage.ErrUnavailable,
+		storage.ErrDisabled, storage.ErrInsufficient, storage.ErrKeyReused, storage.ErrClosed, storage.ErrExceeds, storage.ErrOverLimit, storage.ErrFrozen, storage.ErrFull, storage.ErrLastWay, storage.ErrBusy, storage.ErrUnavailable,
 		storage.ErrTaken, storage.ErrWrongNumber, storage.ErrLimit,
 	} {
 		if errors.Is(err, s) {

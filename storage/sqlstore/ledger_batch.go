@@ -6,7 +6,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
+	"time"
 
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/money"
@@ -187,7 +189,7 @@ func (b *batch) decide(it *item) {
 
 // ofBusiness says that an error is a refusal, which is recorded.
 func ofBusiness(err error) bool {
-	for _, refusal := range []error{storage.ErrNotFound, storage.ErrInsufficient, storage.ErrClosed, storage.ErrExceeds, money.ErrRange} {
+	for _, refusal := range []error{storage.ErrNotFound, storage.ErrInsufficient, storage.ErrClosed, storage.ErrExceeds, storage.ErrFrozen, storage.ErrOverLimit, money.ErrRange} {
 		if errors.Is(err, refusal) {
 			return true
 		}
@@ -204,9 +206,12 @@ func (b *batch) allows(p *storage.Posting) error {
 	if p.Fence != nil && *p.Fence != from.Fence {
 		return fmt.Errorf("fence of %s is %d, not %d: %w", p.From, from.Fence, *p.Fence, storage.ErrStale)
 	}
+	if err := from.lets(&p.Journal); err != nil {
+		return err
+	}
 	switch p.Journal.Kind {
 	case storage.KindHold:
-		return from.affords(p.Journal.Amount.Minor)
+		return from.spendable(p)
 	case storage.KindVoid, storage.KindExpiry:
 		return b.closes(p)
 	case storage.KindCapture: // what it takes is held for it
@@ -215,7 +220,9 @@ func (b *batch) allows(p *storage.Posting) error {
 		if err := b.reverses(p); err != nil {
 			return err
 		}
-	case storage.KindTransfer, storage.KindDeposit, storage.KindWithdrawal:
+	case storage.KindTransfer:
+		return cmp.Or(from.spendable(p), b.sheet.fits(p))
+	case storage.KindDeposit, storage.KindWithdrawal:
 	}
 	return cmp.Or(from.affords(p.Journal.Amount.Minor), b.sheet.fits(p))
 }
@@ -233,7 +240,9 @@ func (b *batch) move(p *storage.Posting) []storage.Entry {
 		b.closeHold(p)
 	case storage.KindReversal:
 		b.reverse(p)
-	case storage.KindTransfer, storage.KindDeposit, storage.KindWithdrawal:
+	case storage.KindTransfer:
+		b.sheet[p.From].spend(p)
+	case storage.KindDeposit, storage.KindWithdrawal:
 	}
 	return b.sheet.move(p)
 }
@@ -258,6 +267,34 @@ type line struct {
 	// locked is the version as locked; moved, heldBy and debits are what the batch adds to balance, held
 	// and fence.
 	locked, moved, heldBy, debits int64
+}
+
+// lets says whether a journal may take money out of the account: not while it is frozen.
+func (l *line) lets(j *storage.Journal) error {
+	free := j.Kind == storage.KindVoid || j.Kind == storage.KindExpiry || j.Kind == storage.KindReversal && j.Actor == ""
+	if l.FrozenAt != nil && !free {
+		return storage.ErrFrozen
+	}
+	return nil
+}
+
+// spendable says whether an amount is there to be spent, and within the limits.
+func (l *line) spendable(p *storage.Posting) error {
+	amount := p.Journal.Amount.Minor
+	return cmp.Or(l.affords(amount), l.Within(p.Limits, amount, p.Now))
+}
+
+// spend counts what a posting spends.
+func (l *line) spend(p *storage.Posting) {
+	l.Spent = min(l.SpentOn(p.Now), math.MaxInt64-money.Max) + p.Journal.Amount.Minor
+	l.SpentDay = max(l.SpentDay, storage.Day(p.Now))
+}
+
+// unspend gives back what a hold made at a time did not take in the end, if that day's spending is still counted.
+func (l *line) unspend(amount int64, made time.Time) {
+	if amount > 0 && storage.Day(made) == l.SpentDay {
+		l.Spent = max(l.Spent-amount, 0) // a hold may be older than the counting
+	}
 }
 
 // affords says whether an amount can be taken.

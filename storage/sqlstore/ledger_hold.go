@@ -94,7 +94,9 @@ func (b *batch) closeHold(p *storage.Posting) {
 		h.State = storage.HoldExpired
 	}
 	b.closed = append(b.closed, h)
-	b.sheet[p.From].hold(-h.Amount.Minor)
+	from := b.sheet[p.From]
+	from.hold(-h.Amount.Minor)
+	from.unspend(h.Amount.Minor-h.Captured, h.CreatedAt)
 }
 
 // openHold makes the hold that a posting asks for.
@@ -103,6 +105,7 @@ func (b *batch) openHold(p *storage.Posting) {
 	from := b.sheet[p.From]
 	from.hold(j.Amount.Minor)
 	from.debit()
+	from.spend(p)
 	b.opened = append(b.opened, &storage.Hold{
 		ID: j.ID, Account: p.From, From: j.From, To: j.To, Amount: j.Amount, State: storage.HoldOpen,
 		CreatedAt: j.CreatedAt, ExpiresAt: storage.Instant(p.HoldUntil),

@@ -259,10 +259,14 @@ func (b *batch) lockAccounts(ctx context.Context, tx *sql.Tx) error {
 	if len(wanted) == 0 {
 		return nil
 	}
+	freezes, err := b.lockFreezes(ctx, tx, wanted)
+	if err != nil {
+		return fmt.Errorf("lock freezes: %w", err)
+	}
 	var args []any
 	for _, id := range slices.Sorted(maps.Keys(wanted)) {
 		a := wanted[id]
-		args = append(args, a.ID, a.User, a.Currency, micros(a.CreatedAt))
+		args = append(args, a.ID, a.User, a.Currency, micros(a.CreatedAt), freezes[a.User])
 	}
 	if _, err := tx.ExecContext(ctx, b.d.InsertIgnore+spread(makeAccounts, len(wanted)), args...); err != nil {
 		return fmt.Errorf("make accounts: %w", err)
@@ -271,6 +275,26 @@ func (b *batch) lockAccounts(ctx context.Context, tx *sql.Tx) error {
 		return fmt.Errorf("lock new accounts: %w", err)
 	}
 	return nil
+}
+
+// lockFreezes returns since when the wallets of those who get a new account are frozen.
+func (b *batch) lockFreezes(ctx context.Context, tx *sql.Tx, accounts map[storage.AccountID]storage.Account) (map[storage.UserID]sql.NullInt64, error) {
+	owners, freezes := map[storage.UserID]bool{}, map[storage.UserID]sql.NullInt64{}
+	for _, a := range accounts {
+		if a.User != "" {
+			owners[a.User] = true
+		}
+	}
+	if len(owners) == 0 {
+		return freezes, nil
+	}
+	_, err := collect(ctx, tx, func(row scanner) (user storage.UserID, err error) {
+		var at sql.NullInt64
+		err = row.Scan(&user, &at)
+		freezes[user] = at
+		return user, err
+	}, spread(lockFreezes, len(owners))+b.d.ForShare, sortedArgs(owners)...)
+	return freezes, err
 }
 
 func (b *batch) lock(ctx context.Context, tx *sql.Tx, accounts map[storage.AccountID]storage.Account) error {

@@ -118,9 +118,19 @@ func (db *DB) Journal(ctx context.Context, id storage.JournalID) (storage.Journa
 
 func scanAccount(row scanner) (a storage.Account, err error) {
 	var created int64
-	err = row.Scan(&a.ID, &a.User, &a.Currency, &a.Balance, &a.Held, &a.Version, &a.Fence, &created)
-	a.CreatedAt = instant(created)
+	var single, daily, frozen sql.NullInt64
+	err = row.Scan(&a.ID, &a.User, &a.Currency, &a.Balance, &a.Held, &a.Version, &a.Fence, &created,
+		&a.Spent, &a.SpentDay, &single, &daily, &frozen)
+	a.CreatedAt, a.FrozenAt = instant(created), instantOrNil(frozen)
+	a.Limits = storage.Limits{Single: minorOrNil(single), Daily: minorOrNil(daily)}
 	return a, err
+}
+
+func minorOrNil(n sql.NullInt64) *int64 {
+	if !n.Valid {
+		return nil
+	}
+	return &n.Int64
 }
 
 func scanJournal(row scanner) (j storage.Journal, err error) {
@@ -134,7 +144,7 @@ func scanJournal(row scanner) (j storage.Journal, err error) {
 func journalDest(j *storage.Journal, created *int64) []any {
 	return []any{
 		&j.ID, &j.Kind, &j.From, &j.To, &j.Amount.Minor, &j.Amount.Currency, &j.Memo, &j.Reference,
-		&j.Client, &j.Actor, &j.Session, created, &j.Original,
+		&j.Client, &j.Actor, &j.Session, created, &j.Original, &j.Metadata,
 	}
 }
 

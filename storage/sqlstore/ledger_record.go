@@ -11,7 +11,7 @@ import (
 )
 
 // moveColumns is how many values say what an account is moved by.
-const moveColumns = 7
+const moveColumns = 9
 
 // record writes what was decided: answers first, since a key that is taken ends it.
 func (b *batch) record(ctx context.Context, tx *sql.Tx) error {
@@ -61,11 +61,12 @@ func (b *batch) insertAnswers(ctx context.Context, tx *sql.Tx, answered []*item)
 }
 
 func insertPosted(ctx context.Context, tx *sql.Tx, posted []*item, entries []storage.Entry) error {
-	args := make([]any, 0, 13*len(posted))
+	args := make([]any, 0, 14*len(posted))
 	for _, it := range posted {
 		j := &it.Journal
 		args = append(args, string(j.ID), string(j.Kind), string(j.From), string(j.To), j.Amount.Minor, string(j.Amount.Currency),
-			j.Memo, j.Reference, string(j.Client), string(j.Actor), string(j.Session), micros(j.CreatedAt), string(j.Original))
+			j.Memo, j.Reference, string(j.Client), string(j.Actor), string(j.Session), micros(j.CreatedAt), string(j.Original),
+			j.Metadata)
 	}
 	if _, err := tx.ExecContext(ctx, spread(insertJournals, len(posted)), args...); err != nil {
 		return fmt.Errorf("insert journal: %w", err)
@@ -99,7 +100,8 @@ func (b *batch) moveBalances(ctx context.Context, tx *sql.Tx) error {
 		if l.Version == l.locked && l.debits == 0 && l.heldBy == 0 {
 			continue
 		}
-		args = append(args, string(l.ID), l.moved, l.Version-l.locked, l.debits, l.heldBy, l.locked, l.Held-l.heldBy)
+		args = append(args, string(l.ID), l.moved, l.Version-l.locked, l.debits, l.heldBy, l.locked, l.Held-l.heldBy,
+			l.Spent, l.SpentDay)
 	}
 	if len(args) == 0 {
 		return nil

@@ -6,7 +6,7 @@ import "testing"
 // [storage.Bookkeeper]. open must return an empty store. Each case proves the books when it is done.
 func Ledger(t *testing.T, open func(t *testing.T) LedgerStore) {
 	for _, cases := range []map[string]func(*testing.T, *desk){
-		ledgerPosts(), ledgerKeys(), ledgerStrict(), ledgerRaces(), ledgerBooks(), ledgerHolds(), ledgerReversals(),
+		ledgerPosts(), ledgerKeys(), ledgerStrict(), ledgerRaces(), ledgerBooks(), ledgerHolds(), ledgerReversals(), ledgerLimits(),
 	} {
 		for name, check := range cases {
 			t.Run(name, func(t *testing.T) {

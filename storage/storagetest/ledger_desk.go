@@ -21,6 +21,7 @@ type LedgerStore interface {
 	storage.Users
 	storage.Clients
 	storage.Sessions
+	storage.Wallets
 }
 
 const (
@@ -31,6 +32,8 @@ const (
 	codeRange        = "limit_exceeded"
 	codeClosed       = "hold_closed"
 	codeExceeds      = "reversal_exceeds_original"
+	codeLimit        = "spending_limit"
+	codeFrozen       = "wallet_frozen"
 )
 
 // desk is where the ledger suite makes users, sign-ins and postings.
@@ -129,7 +132,7 @@ func (d *desk) deposit(to storage.UserID, amount int64) storage.Posting {
 // transfer asks for money from one wallet to another, under a key of its own.
 func (d *desk) transfer(from, to wallet, amount int64) storage.Posting {
 	return d.posting(from.bearer, storage.Journal{
-		Kind: storage.KindTransfer, From: from.user, To: to.user, Actor: from.user, Memo: "午餐 🍜",
+		Kind: storage.KindTransfer, From: from.user, To: to.user, Actor: from.user, Memo: "午餐 🍜", Metadata: `{"order":"7","table":"窗"}`,
 		Amount: money.Amount{Minor: amount, Currency: cny},
 	}, from.account(), to.account())
 }
@@ -173,6 +176,10 @@ func refuse(err error) storage.Answer {
 		code = codeClosed
 	case errors.Is(err, storage.ErrExceeds):
 		code = codeExceeds
+	case errors.Is(err, storage.ErrOverLimit):
+		code = codeLimit
+	case errors.Is(err, storage.ErrFrozen):
+		code = codeFrozen
 	}
 	return storage.Answer{Code: code, Body: json.RawMessage(fmt.Sprintf(`{"code":  %q}`, code))}
 }

@@ -56,6 +56,7 @@ func transferLeavesTrail(t *testing.T, d *desk) {
 	}
 	want := storage.Account{
 		ID: tom.account(), User: tom.user, Currency: cny, Balance: 700, Version: 2, Fence: 1, CreatedAt: d.now,
+		Spent: 300, SpentDay: storage.Day(d.now),
 	}
 	if diff := cmp.Diff(want, d.state(t, tom)); diff != "" {
 		t.Error(diff)

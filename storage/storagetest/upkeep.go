@@ -18,6 +18,7 @@ type UpkeepStore interface {
 	storage.Ledger
 	storage.Books
 	storage.Bookkeeper
+	storage.Wallets
 }
 
 // Upkeep checks a driver against every promise written on [storage.Upkeep]. open must return an empty
