@@ -197,8 +197,8 @@ const MaxExpire = 100
 // Ledger keeps the books. See the package's doc for what it promises about crashes.
 type Ledger interface {
 	// Post moves money, or records why not, once per key. In one transaction: the bearer is checked
-	// with its row locked; the account rows are made at zero where missing and locked in the order of
-	// their names; the amount is taken only if From has it available (system accounts may go below
+	// with its row locked; the account rows are locked in the order of their names (those that are missing
+	// are made at zero before, in a transaction of their own); the amount is taken only if From has it available (system accounts may go below
 	// zero); the journal, its entries, the balances and the answer under the key are written.
 	//
 	// A key answered before gives that answer, with Replayed, if the request hash is the same, and

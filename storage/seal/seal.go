@@ -36,6 +36,9 @@ func (h *Hasher) Leaf(j *storage.Journal, entries []storage.Entry) storage.Hash 
 	b = field(b, "memo", j.Memo)
 	b = field(b, "reference", j.Reference)
 	b = field(b, "original", string(j.Original))
+	if j.Metadata != "" { // journals without it are hashed as they were before there was any
+		b = field(b, "metadata", j.Metadata)
+	}
 	b = field(b, "client", string(j.Client))
 	b = field(b, "actor", string(j.Actor))
 	b = field(b, "session", string(j.Session))

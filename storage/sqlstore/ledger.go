@@ -50,6 +50,9 @@ const (
 // errAnswered says that the key of a posting has an answer already.
 var errAnswered = errors.New("key was answered before")
 
+// errNoAccount says that accounts of a batch are missing, and have to be made first.
+var errNoAccount = errors.New("account is missing")
+
 var (
 	_ storage.Ledger     = (*DB)(nil)
 	_ storage.Books      = (*DB)(nil)
@@ -67,17 +70,25 @@ func (db *DB) Post(ctx context.Context, p storage.Posting) (storage.Posted, erro
 		b       *batch
 		decided bool // the last try came as far as its commit
 	)
-	err := db.write(ctx, "post", func(ctx context.Context, tx *sql.Tx) error {
-		decided, b = false, newBatch(db.d, []storage.Posting{p})
-		if err := b.run(ctx, tx); err != nil {
-			return err
+	once := func() error {
+		return db.write(ctx, "post", func(ctx context.Context, tx *sql.Tx) error {
+			decided, b = false, newBatch(db.d, []storage.Posting{p})
+			if err := b.run(ctx, tx); err != nil {
+				return err
+			}
+			if err := b.items[0].err; err != nil {
+				return err
+			}
+			decided = true
+			return nil
+		})
+	}
+	err := once()
+	if errors.Is(err, errNoAccount) {
+		if err = db.makeAccounts(ctx, b.missing); err == nil {
+			err = once()
 		}
-		if err := b.items[0].err; err != nil {
-			return err
-		}
-		decided = true
-		return nil
-	})
+	}
 	switch {
 	case err == nil:
 		return storage.Posted{Answer: b.items[0].answer}, nil

@@ -27,6 +27,8 @@ type batch struct {
 	// users are those who must exist, and do.
 	users map[storage.UserID]bool
 	sheet sheet
+	// missing are the accounts that have to be made first.
+	missing map[storage.AccountID]storage.Account
 	// holds are those that postings close, and origins the journals that they reverse, as the postings
 	// decided so far leave them.
 	holds   map[storage.JournalID]*storage.Hold

@@ -224,6 +224,12 @@ func (g *Group) post(members []*member) {
 	}
 	b := newBatch(g.db.d, postings(members))
 	decided, err := g.transact(b)
+	if errors.Is(err, errNoAccount) {
+		if err = g.db.makeAccounts(context.Background(), b.missing); err == nil {
+			b = newBatch(g.db.d, postings(members))
+			decided, err = g.transact(b)
+		}
+	}
 	switch {
 	case err == nil:
 		g.tell(members, b)

@@ -3,9 +3,11 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/tallystick/tallystick/storage"
 )
@@ -232,8 +234,9 @@ func (e endState) end() *storage.End {
 	}
 }
 
-// lockAccounts locks the accounts of all pending postings in the order of their names, makes those
-// that are missing, and puts all on the sheet. A posting whose user does not exist makes no account.
+// lockAccounts locks the accounts of all pending postings in the order of their names and puts them on the
+// sheet: errNoAccount if some are missing, which are then in b.missing. A posting whose user does not exist
+// needs no account.
 func (b *batch) lockAccounts(ctx context.Context, tx *sql.Tx) error {
 	wanted := map[storage.AccountID]storage.Account{}
 	for _, it := range b.pending() {
@@ -256,45 +259,47 @@ func (b *batch) lockAccounts(ctx context.Context, tx *sql.Tx) error {
 	for id := range b.sheet {
 		delete(wanted, id)
 	}
-	if len(wanted) == 0 {
-		return nil
-	}
-	freezes, err := b.lockFreezes(ctx, tx, wanted)
-	if err != nil {
-		return fmt.Errorf("lock freezes: %w", err)
-	}
-	var args []any
-	for _, id := range slices.Sorted(maps.Keys(wanted)) {
-		a := wanted[id]
-		args = append(args, a.ID, a.User, a.Currency, micros(a.CreatedAt), freezes[a.User])
-	}
-	if _, err := tx.ExecContext(ctx, b.d.InsertIgnore+spread(makeAccounts, len(wanted)), args...); err != nil {
-		return fmt.Errorf("make accounts: %w", err)
-	}
-	if err := b.lock(ctx, tx, wanted); err != nil {
-		return fmt.Errorf("lock new accounts: %w", err)
+	if len(wanted) > 0 {
+		b.missing = wanted
+		return errNoAccount
 	}
 	return nil
 }
 
-// lockFreezes returns since when the wallets of those who get a new account are frozen.
-func (b *batch) lockFreezes(ctx context.Context, tx *sql.Tx, accounts map[storage.AccountID]storage.Account) (map[storage.UserID]sql.NullInt64, error) {
-	owners, freezes := map[storage.UserID]bool{}, map[storage.UserID]sql.NullInt64{}
-	for _, a := range accounts {
-		if a.User != "" {
-			owners[a.User] = true
+// makeAccounts makes accounts at zero, each in a transaction of its own. Made in that of a posting, or several in
+// one, callers that race to make the same ones deadlock again and again.
+func (db *DB) makeAccounts(ctx context.Context, accounts map[storage.AccountID]storage.Account) error {
+	for _, id := range slices.Sorted(maps.Keys(accounts)) {
+		a := accounts[id]
+		err := db.write(ctx, "make account", func(ctx context.Context, tx *sql.Tx) error {
+			frozen, err := db.lockFreeze(ctx, tx, a.User)
+			if err != nil {
+				return fmt.Errorf("lock freeze: %w", err)
+			}
+			return db.makeAccount(ctx, tx, &a, frozen)
+		})
+		if err != nil {
+			return err
 		}
 	}
-	if len(owners) == 0 {
-		return freezes, nil
+	return nil
+}
+
+// makeAccount makes an account at zero, if it is not there.
+func (db *DB) makeAccount(ctx context.Context, tx *sql.Tx, a *storage.Account, frozen *time.Time) error {
+	_, err := tx.ExecContext(ctx, db.d.InsertIgnore+insertAccount, string(a.ID), string(a.User), string(a.Currency),
+		micros(a.CreatedAt), microsOrNil(frozen))
+	return err
+}
+
+// lockFreeze returns since when a user's wallet is frozen. The user's row is locked until the commit, so that
+// no freeze begins between this and the account that is made from it.
+func (db *DB) lockFreeze(ctx context.Context, tx *sql.Tx, user storage.UserID) (*time.Time, error) {
+	at, _, err := scanFreeze(tx.QueryRowContext(ctx, readFreeze+db.d.ForShare, string(user)))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil //nolint:nilnil // an account of the system, or of nobody: nothing is frozen.
 	}
-	_, err := collect(ctx, tx, func(row scanner) (user storage.UserID, err error) {
-		var at sql.NullInt64
-		err = row.Scan(&user, &at)
-		freezes[user] = at
-		return user, err
-	}, spread(lockFreezes, len(owners))+b.d.ForShare, sortedArgs(owners)...)
-	return freezes, err
+	return at, err
 }
 
 func (b *batch) lock(ctx context.Context, tx *sql.Tx, accounts map[storage.AccountID]storage.Account) error {

@@ -29,11 +29,8 @@ const (
 	findRevoked = `SELECT token_id, revoked_at, actor FROM revoked_tokens WHERE token_id IN ({?|, })`
 	findUsers   = `SELECT user_id FROM users WHERE user_id IN ({?|, })`
 
-	lockAccounts = `SELECT ` + accountColumns + ` FROM accounts WHERE account_id IN ({?|, }) ORDER BY account_id`
-	makeAccounts = ` accounts (` + accountColumns + `) VALUES {(?, ?, ?, 0, 0, 0, 0, ?, 0, 0, NULL, NULL, ?)|, }`
-
-	// lockFreezes also keeps a freeze from beginning between this and the account that is made from it.
-	lockFreezes = `SELECT user_id, wallet_frozen_at FROM users WHERE user_id IN ({?|, }) ORDER BY user_id`
+	lockAccounts  = `SELECT ` + accountColumns + ` FROM accounts WHERE account_id IN ({?|, }) ORDER BY account_id`
+	insertAccount = ` accounts (` + accountColumns + `) VALUES (?, ?, ?, 0, 0, 0, 0, ?, 0, 0, NULL, NULL, ?)`
 
 	insertAnswers = `INSERT INTO answers (client_id, user_id, idem_key, request_hash, journal_id, code, body, created_at)` +
 		` VALUES {(?, ?, ?, ?, ?, ?, ?, ?)|, }`

@@ -74,12 +74,11 @@ func (db *DB) ChangeWallet(ctx context.Context, user storage.UserID, c storage.W
 func (db *DB) setLimits(
 	ctx context.Context, tx *sql.Tx, user storage.UserID, currency money.Currency, l storage.Limits, frozen *time.Time, now time.Time,
 ) error {
-	account := string(storage.WalletAccount(user, currency))
-	_, err := tx.ExecContext(ctx, db.d.InsertIgnore+spread(makeAccounts, 1), account, string(user), string(currency), micros(now), microsOrNil(frozen))
-	if err != nil {
+	a := storage.Account{ID: storage.WalletAccount(user, currency), User: user, Currency: currency, CreatedAt: now}
+	if err := db.makeAccount(ctx, tx, &a, frozen); err != nil {
 		return err
 	}
-	return exactlyOne(ctx, tx, limitAccount, l.Single, l.Daily, account)
+	return exactlyOne(ctx, tx, limitAccount, l.Single, l.Daily, string(a.ID))
 }
 
 func scanFreeze(row scanner) (at *time.Time, reason string, err error) {
