@@ -49,10 +49,11 @@
 //     refused a sign-in without one.
 //
 // A fault at one process excuses 503 everywhere for what takes locks (its transactions hold rows, and its
-// payers their locks, that others wait for), and for a local check only at that process. A fault of
-// Redis excuses no local check at all, and one at the first authorization server the guard that it feeds. A machine that gives the test no time to run is a fault as well;
-// the test looks at the clock to notice, and for the guard that is fed by HTTP at how long the first
-// authorization server takes for a page that needs nothing.
+// payers their locks, that others wait for), and for a local check only at that process; one at the first
+// authorization server also at the guard that it feeds. A fault of Redis excuses no local check at all. A
+// machine that gives the test no time to run is a fault as well; the test looks at the clock to notice, and
+// for the guard that is fed by HTTP at how long the first authorization server takes for a page that needs
+// nothing.
 //
 // # Design notes
 //
