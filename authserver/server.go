@@ -24,6 +24,7 @@ import (
 	"github.com/tallystick/tallystick/authserver/metadata"
 	"github.com/tallystick/tallystick/authserver/password"
 	"github.com/tallystick/tallystick/authserver/product"
+	"github.com/tallystick/tallystick/authserver/sdk/script"
 	"github.com/tallystick/tallystick/authserver/session"
 	"github.com/tallystick/tallystick/authserver/tokeninfo"
 	"github.com/tallystick/tallystick/authserver/web"
@@ -126,6 +127,7 @@ const (
 	pathPassword   = "/v1/password"
 	pathIdentities = "/v1/identities"
 	pathAdmin      = "/admin/v1"
+	pathModule     = "/sdk/tallystick.js"
 )
 
 // authMethods are the ways in which clients authenticate (RFC 7591 §2).
@@ -187,6 +189,10 @@ func (s *Server) Register(r gin.IRouter) {
 		below.GET(pathEvents, s.events.Admit(), s.edge.Handle(s.events.Watch))
 	}
 
+	module := gin.WrapH(script.Handler())
+	below.GET(pathModule, module)
+	below.HEAD(pathModule, module)
+
 	s.document(below, pathKeys, s.documents.KeySet)
 	s.document(below, pathServer, s.documents.Server)
 	s.document(below, pathOpenID, s.documents.OpenID)
@@ -236,6 +242,14 @@ func (s *Server) SignIn(ctx context.Context, body json.RawMessage, from grant.Or
 // Sessions lists the sessions of a user on a live connection, to be rendered as JSON.
 func (s *Server) Sessions(ctx context.Context, p guard.Principal) (any, error) {
 	return s.account.List(ctx, p)
+}
+
+// CrossOrigin are the paths below /oauth2 and /.well-known that pages of other origins may be let to
+// call: what public clients use. Introspection is not among them.
+func (s *Server) CrossOrigin() []string {
+	return []string{
+		s.base + pathToken, s.base + pathRevoke, s.base + "/oauth2/device_authorization", s.base + pathUserInfo, s.base + "/.well-known/",
+	}
 }
 
 // Book keeps the sessions: for those who end them by other roads, such as administration.

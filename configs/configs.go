@@ -13,6 +13,7 @@ type Config struct {
 	// Audience is what tokens are meant for; the issuer when nothing is said.
 	Audience []string
 	Listen   Listen
+	CORS     CORS
 	MySQL    MySQL
 	Redis    Redis
 	Keys     Keys
@@ -51,6 +52,12 @@ type Listen struct {
 	RequestTimeout time.Duration
 	// ShutdownTimeout is how long requests in flight may take to finish when the process is asked to stop.
 	ShutdownTimeout time.Duration
+}
+
+// CORS says which pages of other origins may call from a browser.
+type CORS struct {
+	// Origins are scheme, host and port as browsers send them; none by default.
+	Origins []string
 }
 
 // MySQL is the database.

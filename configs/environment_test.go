@@ -26,6 +26,7 @@ func TestEnvironmentOverridesEveryKindOfKey(t *testing.T) {
 		{"TOKENS_CLIENT_CREDENTIALS_TTL=2h", func(c configs.Config) any { return c.Tokens.ClientCredentialsTTL }, "2h0m0s"},
 		{"PASSWORD_HMAC_KEYS_OLD_SECRET=s", func(c configs.Config) any { return c.Password.HMACKeys["old"].Secret.Reveal() }, "s"},
 		{"PRODUCTS_SHOP_TERMINALS_MOBILE_SESSION_TTL=30d", func(c configs.Config) any { return c.Products["shop"].Terminals["mobile"].SessionTTL }, "720h0m0s"},
+		{"CORS_ORIGINS=https://shop.example.com,http://localhost:5173", func(c configs.Config) any { return c.CORS.Origins }, "[https://shop.example.com http://localhost:5173]"},
 		{"LISTEN_TRUSTED_PROXIES=", func(c configs.Config) any { return c.Listen.TrustedProxies }, "[]"},
 	} {
 		t.Run(c.pair, func(t *testing.T) {

@@ -44,6 +44,7 @@ func (c *Config) keys() []key {
 		span("listen.idle_timeout", &l.IdleTimeout),
 		span("listen.request_timeout", &l.RequestTimeout),
 		span("listen.shutdown_timeout", &l.ShutdownTimeout),
+		list("cors.origins", &c.CORS.Origins),
 		hidden("mysql.dsn", &m.DSN),
 		text("mysql.dsn_file", &m.DSNFile),
 		number("mysql.max_open_conns", &m.MaxOpenConns),

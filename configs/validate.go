@@ -46,6 +46,7 @@ func (c *Config) faults() faults {
 	var f faults
 	c.checkIssuer(&f)
 	c.checkListen(&f)
+	c.checkOrigins(&f)
 	if !c.Embedded {
 		c.checkEngines(&f)
 	}
@@ -123,6 +124,28 @@ func (c *Config) checkListen(f *faults) {
 	spanBetween(f, "listen.shutdown_timeout", l.ShutdownTimeout, time.Second, 10*time.Minute)
 	if l.RequestTimeout > l.WriteTimeout {
 		f.add("", "listen.write_timeout", "must not be shorter than listen.request_timeout (%s), or answers are cut off", l.RequestTimeout)
+	}
+}
+
+// maxOrigins bounds the list: the pages of a company, not those of its customers.
+const maxOrigins = 100
+
+func (c *Config) checkOrigins(f *faults) {
+	if len(c.CORS.Origins) > maxOrigins {
+		f.add("", "cors.origins", "has more than %d entries", maxOrigins)
+	}
+	for _, o := range c.CORS.Origins {
+		u, err := url.Parse(o)
+		switch {
+		case strings.Contains(o, "*"):
+			f.add("", "cors.origins", "%q is a wildcard; name each origin", o)
+		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.Scheme+"://"+u.Host != o || strings.ToLower(o) != o:
+			f.add("", "cors.origins", "%q is not an origin as browsers send it, such as https://shop.example.com: lower case, no path, no slash at its end", o)
+		case u.Scheme == "http" && !loopback(u.Hostname()):
+			f.add("", "cors.origins", "%q must be https; http is for loopback addresses only", o)
+		case u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80":
+			f.add("", "cors.origins", "%q names the usual port, which browsers leave out", o)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 type devOptions struct {
 	addr, dataDir, redisAddr string
 	fresh                    bool
+	origins                  []string
 }
 
 func devCommand() *cobra.Command {
@@ -52,6 +53,7 @@ survives a restart. It listens on loopback addresses only.`,
 	c.Flags().StringVar(&o.redisAddr, "redis-addr", "127.0.0.1:0", "loopback address of the embedded Redis-protocol server, `HOST:PORT`")
 	c.Flags().StringVar(&o.dataDir, "data-dir", ".tallystick", "`folder` that keeps the state")
 	c.Flags().BoolVar(&o.fresh, "fresh", false, "forget the state and start over")
+	c.Flags().StringArrayVar(&o.origins, "cors-origin", nil, "`origin` of a page under development that may call, such as http://localhost:5173; may be repeated")
 	return c
 }
 
@@ -72,12 +74,16 @@ func runDev(ctx context.Context, out, errs io.Writer, o devOptions) error {
 		return err
 	}
 	cfg := devstack.Config(addr, folder.EncryptionKey())
+	cfg.CORS.Origins = o.origins
 	wechat, err := devstack.StartWeChat(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = wechat.Stop() }()
 	wechat.Config(&cfg)
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
 	store, err := openDevStore(ctx, folder)
 	if err != nil {
 		return err

@@ -259,7 +259,7 @@ func (p *process) addServer() (err error) {
 	l := p.cfg.Listen
 	engine, err := serve.New(serve.Options{
 		Log: p.log, Metrics: p.registry, TrustedProxies: l.TrustedProxies, RequestTimeout: l.RequestTimeout,
-		HTTPS: l.TLSCertFile != "", Streams: p.streams(),
+		HTTPS: l.TLSCertFile != "", Streams: p.streams(), CrossOrigin: p.crossOrigin(),
 	})
 	if err != nil {
 		return err
@@ -297,6 +297,16 @@ func (p *process) streams() []serve.Stream {
 		}
 	}
 	return streams
+}
+
+// crossOrigin opens to the configured pages what a user's app calls: no administration, no
+// introspection, no pages of our own.
+func (p *process) crossOrigin() serve.CrossOrigin {
+	o := serve.CrossOrigin{Origins: p.cfg.CORS.Origins, Paths: []string{"/v1/"}}
+	if p.auth != nil {
+		o.Paths = append(o.Paths, p.auth.CrossOrigin()...)
+	}
+	return o
 }
 
 func (p *process) healthRoutes(r gin.IRouter, details bool) {

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 		ctx := context.Background()
 		builds.usual = sync.OnceValues(func() (string, error) { return rig.Build(ctx, dir) })
 		builds.mortal = sync.OnceValues(func() (string, error) { return rig.Build(ctx, dir, "failpoint") })
+		defer chromium.Stop()
 		return m.Run()
 	}())
 }

@@ -47,6 +47,7 @@ var arrows = []struct {
 	{"resource/live", []string{"resource/guard", "storage", "keys/token"}},
 	{"resource", []string{"resource/...", "storage"}},
 	{"authserver/sdk", nil},
+	{"authserver/sdk/script", nil},
 	{"authserver/web", []string{"authserver/oauth", "storage"}},
 	{"authserver/audit", []string{"storage", "authserver/oauth"}},
 	{"authserver/product", []string{"storage", "authserver/oauth"}},

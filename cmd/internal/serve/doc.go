@@ -14,10 +14,11 @@
 //
 // # The order
 //
-//	request id → access record → recovery → security headers → deadline → body limit → handler
+//	request id → access record → recovery → security headers → cross origin → deadline → body limit → handler
 //
 // The record stands outside recovery, so that a panic is recorded as the 500 it became. Headers come
-// before whatever may refuse, so that refusals have them too. A test pins the order.
+// before whatever may refuse, so that refusals have them too, and a page of another origin that may call
+// can read why it was refused. A test pins the order.
 //
 // # Graceful stop
 //

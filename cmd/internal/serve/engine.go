@@ -27,6 +27,8 @@ type Options struct {
 	MaxBody int64
 	// Streams are the routes without a deadline.
 	Streams []Stream
+	// CrossOrigin says which pages of other origins may call; none by default.
+	CrossOrigin CrossOrigin
 	// HTTPS adds Strict-Transport-Security.
 	HTTPS bool
 	// Describe, if not nil, is called after the handler to fill the access record from what the rooms
@@ -100,6 +102,7 @@ func (o *Options) steps() ([]step, error) {
 		{"access record", record(o.Log, requests, o.Describe, o.Now)},
 		{"recovery", recovery(o.Log)},
 		{"security headers", headers(o.HTTPS)},
+		{"cross origin", crossOrigin(o.CrossOrigin)},
 		{"deadline", deadline(o.RequestTimeout, o.Streams)},
 		{"body limit", limitBody(o.MaxBody)},
 	}, nil

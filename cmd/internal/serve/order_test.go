@@ -20,7 +20,7 @@ func TestOrderOfMiddleware(t *testing.T) {
 	for _, s := range steps {
 		got = append(got, s.name)
 	}
-	want := []string{"request id", "access record", "recovery", "security headers", "deadline", "body limit"}
+	want := []string{"request id", "access record", "recovery", "security headers", "cross origin", "deadline", "body limit"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
