@@ -10,34 +10,31 @@ import (
 	"github.com/tallystick/tallystick/storage"
 )
 
-// Measured against the same statements written down plainly, at their best (64 clients), and against a
+// Measured against the same statements written down plainly, at their best (24 connections), and against a
 // single INSERT that commits by itself, at its best; 10,000 accounts, hot: all pay one of them. MariaDB
-// 10.11 with a binary log and sync_binlog=1, on 2 cores that the clients, the server and other work
-// shared; all contenders take turns in one run. Two runs, the second with a load of 13 on the 2 cores:
+// 10.11 with a binary log, sync_binlog=1 and a flush at each commit, on 2 cores that the clients, the server and
+// other work shared (load 18 to 20); all contenders take turns in one run:
 //
-//	                        load 5    load 13
-//	Group, 64 clients         2.4       1.3     times the plain transaction's best
-//	Group, 256 clients        3.7       1.7
-//	Group, 64, hot            3.3       2.2
-//	Group, 256, hot           4.2       3.0
-//	plain, 16, hot            0.57      0.17
-//	one INSERT                7.5       4.0
-//	hot to cold, 64           1.4       1.7
-//	p99 to plain's, 64        0.59      0.51
-//	lone client to plain's    0.83      1.3
+//	Group, 64 clients         1.7       times the plain transaction's best
+//	Group, 256 clients        1.5
+//	Group, 64, hot            1.6
+//	Group, 256, hot           1.9
+//	plain, 16, hot            0.13
+//	one INSERT                3.7
+//	hot to cold, 64           0.95
+//	p99 to plain's, 64        0.44
+//	lone client to plain's    0.91
 //
-//	go test ./storage/sqlstore -v -run '^$' -bench Post -benchtime 2048x
+//	go test ./storage/sqlstore -v -run '^$' -bench Post/mysql -benchtime 2048x
 //
-// with TALLYSTICK_TEST_MYSQL_DSN set; at load 5 it was 1536x, with two committers, which made no difference.
-// On SQLite, at load 13: 1.4 with 64 clients, 0.6 for a lone one.
+// with TALLYSTICK_TEST_MYSQL_DSN set. Without a binary log, at load 5 to 11 and with one committer and CASEs in
+// place of the join, it was 2.2 with 64 clients and 2.7 with 256, and the INSERT 7.7.
 //
 // The aim was 5 times the plain transaction and 1.2 times the INSERT, with 64 clients. Neither has been
-// seen here. A flush of this disk costs little, so what is left is the work of the engine: the
-// processor time of the server, read from /proc around batches, was 0.11 ms for a posting in a group of 64 and 0.16 in
-// one of 16, where the plain transaction took 0.5 to 0.8 and one INSERT of 64 clients 0.09. That is the
-// fivefold in work; in time, one committer has one thread's share of a crowded machine, and the plain
-// transactions those of many. In a group of 64 the statements took 7 ms, evenly spread over the rows, and building
-// them 2 ms; other sizes of [moveChunk] changed nothing.
+// seen here. One or two committers have the shares of that many threads in a crowded machine, and the plain
+// transactions those of 24. A posting writes four rows and changes two, in seven indexes, where the INSERT writes one
+// row in two: where a flush costs little, the work of the engine on those rows is what is left, and no grouping
+// removes it. It is to be measured again on a machine of its own.
 
 // How the outcome of a commit is found out after the connection was lost under it: the server may
 // still be committing when the first look-up arrives.
