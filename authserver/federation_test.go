@@ -198,7 +198,7 @@ func TestRetriesAtOnce(t *testing.T) {
 	t.Parallel()
 	engine.Each(t, func(t *testing.T, e engine.Engine) {
 		p := newPhone(t, e, 3)
-		all := append(p.others, p.kit)
+		all := slices.Concat(p.others, []*kit{p.kit})
 		code := p.wechat.Mint("wx-shop", "openid-1", "union-1")
 		hold := make(chan struct{})
 		p.wechat.Next(wechattest.Answer{Status: 503, Wait: hold}) // the first question finds WeChat away: it is asked once more
@@ -389,8 +389,11 @@ func TestSessionKeyIsSealed(t *testing.T) {
 func dump(t *testing.T, e engine.Engine) string {
 	t.Helper()
 	var all strings.Builder
-	for _, table := range []string{"identities", "identity_unions", "exchanges", "audit", "users"} {
-		rows, err := e.Raw(t).QueryContext(t.Context(), "SELECT * FROM "+table)
+	for _, query := range []string{
+		"SELECT identity_id, subject, union_id, sealed FROM identities", "SELECT union_id, user_id FROM identity_unions",
+		"SELECT code_hash, holder, outcome FROM exchanges", "SELECT actor, detail FROM audit", "SELECT username, password_hash FROM users",
+	} {
+		rows, err := e.Raw(t).QueryContext(t.Context(), query)
 		if err != nil {
 			t.Fatal(err)
 		}

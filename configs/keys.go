@@ -29,7 +29,7 @@ func env(path string) string {
 }
 
 // keys lists every key but those under the names that the operator chooses.
-func (c *Config) keys() []key {
+func (c *Config) keys() []key { //nolint:funlen // a table: one line for each key.
 	l, m, p, b, w, r, v := &c.Listen, &c.MySQL, &c.Password, &c.Brakes, &c.Wallet, &c.Retention, &c.Live
 	return []key{
 		text("issuer", &c.Issuer),

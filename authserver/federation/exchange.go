@@ -145,7 +145,7 @@ func (d *Desk) question(ctx context.Context, q question) (Voucher, error) {
 type remembered struct {
 	Subject string     `json:"s,omitempty"`
 	Union   string     `json:"u,omitempty"`
-	Secret  string     `json:"k,omitempty"`
+	Kept    string     `json:"k,omitempty"` // the secret of the voucher
 	Refused oauth.Code `json:"r,omitempty"`
 	Text    string     `json:"t,omitempty"`
 }
@@ -154,7 +154,7 @@ type remembered struct {
 const sealLabel = "exchange"
 
 func (d *Desk) outcome(v Voucher, err error, hash storage.CodeHash) ([]byte, error) {
-	r := remembered{Subject: v.Subject, Union: v.Union, Secret: v.Secret.Reveal()}
+	r := remembered{Subject: v.Subject, Union: v.Union, Kept: v.Secret.Reveal()}
 	if refused, ok := errors.AsType[*oauth.Error](err); ok {
 		r.Refused, r.Text = refused.Code, refused.Description
 	}
@@ -178,5 +178,5 @@ func (d *Desk) recall(sealed []byte, hash storage.CodeHash) (Voucher, error) {
 	if r.Refused != "" {
 		return Voucher{}, oauth.New(r.Refused, r.Text)
 	}
-	return Voucher{Subject: r.Subject, Union: r.Union, Secret: secret.New(r.Secret)}, nil
+	return Voucher{Subject: r.Subject, Union: r.Union, Secret: secret.New(r.Kept)}, nil
 }

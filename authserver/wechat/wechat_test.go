@@ -88,7 +88,7 @@ type refusal struct {
 
 func TestErrcodes(t *testing.T) {
 	t.Parallel()
-	again := func(n int, a wechattest.Answer) []wechattest.Answer { return slicesOf(n, a) }
+	again := slicesOf
 	one := func(body string) []wechattest.Answer { return again(1, wechattest.Answer{Body: body}) }
 	invalid := refusal{oauth.InvalidGrant, 400, 0, false, 1}
 	away := refusal{oauth.TemporarilyUnavailable, 503, time.Second, false, 1}
