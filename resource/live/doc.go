@@ -136,8 +136,12 @@
 // known that it was not superseded.
 //
 // An idle connection is one goroutine, the reader's. Writing is done by a goroutine that lives while there is something to
-// write, time by one timer for sign-in, expiry and pings. Rejected: a writer's goroutine for each connection (a quarter more
-// memory), and one loop over all connections, which is polling.
+// write, time by one timer for sign-in, expiry and pings. Rejected: a writer's goroutine for each connection, which would sleep
+// nearly always, and one loop over all connections, which is polling.
+//
+// Measured: go test ./resource/live -run '^$' -bench Idle -benchtime 1x, on two cores under a load of eight and more; 5,000
+// signed-in connections over loopback, both ends in one process: 217 MB resident, 40 KB for each; from the end to the
+// news of it at the peer 0.03 ms in the median, 3.8 ms at p99 and 7.2 ms at most, over 500 kicks.
 //
 // Rejected: server-sent events and POST, which cannot bind a token to a connection. Rejected: sending the answer to
 // a transfer through a queue that may drop it; an answer that finds no room drops the connection, and the idempotency key tells.

@@ -178,6 +178,11 @@ func (p *player) kickOut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	socket, err := p.listen(ctx, p.kept.old.Access)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = socket.CloseNow() }() // it is closed by then
 	if p.kept.phone, err = p.signIn(ctx, "shop-app", "tom", "mobile", "tom's new phone"); err != nil {
 		return err
 	}
@@ -193,6 +198,10 @@ func (p *player) kickOut(ctx context.Context) error {
 	if err := p.refusedSoon(ctx, p.kept.old.Access, "superseded"); err != nil {
 		return err
 	}
+	if err := hearsEnd(ctx, socket, "superseded"); err != nil {
+		return err
+	}
+	p.proves("its live connection was told so, and closed with 4001")
 	by, _ := strict.fields["superseded_by"].(map[string]any)
 	p.proves("it learns why: signed in on %q at %v, reason superseded, code 2", by["device_name"], by["at"])
 	dead, err := p.refresh(ctx, "shop-app", p.kept.old.Refresh)
