@@ -24,16 +24,17 @@ func TestAServerWithAMissingPartIsNotBuilt(t *testing.T) {
 	whole := wallet.Config{Ledger: s.db, Locker: s.locker, Currencies: []money.Currency{"CNY"}}
 	for name, c := range map[string]resource.Config{
 		"no guard":      {Wallet: whole},
-		"no ledger":     {Wallet: wallet.Config{Locker: whole.Locker, Currencies: whole.Currencies}, Guard: s.guard},
-		"no locker":     {Wallet: wallet.Config{Ledger: whole.Ledger, Currencies: whole.Currencies}, Guard: s.guard},
-		"no currencies": {Wallet: wallet.Config{Ledger: whole.Ledger, Locker: whole.Locker}, Guard: s.guard},
+		"no books":      {Wallet: whole, Guard: s.guard},
+		"no ledger":     {Wallet: wallet.Config{Locker: whole.Locker, Currencies: whole.Currencies}, Books: s.db, Guard: s.guard},
+		"no locker":     {Wallet: wallet.Config{Ledger: whole.Ledger, Currencies: whole.Currencies}, Books: s.db, Guard: s.guard},
+		"no currencies": {Wallet: wallet.Config{Ledger: whole.Ledger, Locker: whole.Locker}, Books: s.db, Guard: s.guard},
 	} {
 		word := strings.TrimPrefix(name, "no ")
 		if _, err := resource.New(c); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := resource.New(resource.Config{Wallet: whole, Guard: s.guard}); err != nil {
+	if _, err := resource.New(resource.Config{Wallet: whole, Books: s.db, Guard: s.guard}); err != nil {
 		t.Errorf("whole: %v", err)
 	}
 }
@@ -47,13 +48,14 @@ func TestTheRoutes(t *testing.T) {
 	for _, route := range r.Routes() {
 		got = append(got, route.Method+" "+route.Path)
 		// No route is open to somebody without a token.
-		path := strings.ReplaceAll(route.Path, ":id", "x")
+		path := strings.NewReplacer(":id", "x", ":sub", "x").Replace(route.Path)
 		if g := s.do(call{route.Method, path, "", "", nil}); g.status != http.StatusUnauthorized {
 			t.Errorf("%s %s without a token: %d", route.Method, path, g.status)
 		}
 	}
 	want := []string{
 		"GET /v1/wallet", "GET /v1/wallet/entries", "GET /v1/transfers/:id", "GET /v1/holds/:id",
+		"GET /v1/wallets/:sub", "GET /v1/wallets/:sub/entries", "GET /v1/ledger/trial-balance",
 		"POST /v1/transfers", "POST /v1/transfers/:id/reversals", "POST /v1/deposits", "POST /v1/withdrawals",
 		"POST /v1/holds", "POST /v1/holds/:id/capture", "POST /v1/holds/:id/void",
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tallystick/tallystick/resource/wallet"
 	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/money"
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
 )
 
@@ -298,4 +299,42 @@ func TestTheLockIsThePayers(t *testing.T) {
 	}
 	lease.Release(t.Context())
 	s.verify()
+}
+
+func TestFrozenAndLimitedWalletsSaySo(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, engine.SQLite(t))
+	tom, tomToken := s.purse("tom", 1000)
+	amy := s.user("amy")
+	single, daily, frozen := int64(100), int64(250), true
+	must(t, s.db.ChangeWallet(t.Context(), tom, storage.WalletChange{
+		Limits: map[money.Currency]storage.Limits{"CNY": {Single: &single, Daily: &daily}},
+	}, nil, time.Now()))
+	golden(t, "limit_single", s.transfer(tomToken, "l-1", transferBody(amy, 101)), nil)
+	s.made(s.transfer(tomToken, "l-2", transferBody(amy, 100)))
+	s.made(s.post("/v1/holds", tomToken, "l-3", transferBody(amy, 100)))
+	golden(t, "limit_daily", s.transfer(tomToken, "l-4", transferBody(amy, 51)), nil)
+	s.made(s.transfer(tomToken, "l-5", transferBody(amy, 50)))
+	must(t, s.db.ChangeWallet(t.Context(), tom, storage.WalletChange{Frozen: &frozen}, nil, time.Now()))
+	golden(t, "wallet_frozen", s.transfer(tomToken, "l-6", transferBody(amy, 1)), nil)
+	s.has(tom, 850, 100)
+	s.verify()
+}
+
+func TestInternalAppsReadWalletsAndTheTrialBalance(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, engine.SQLite(t))
+	tom, tomToken := s.purse("tom", 700)
+	s.purse("amy", 300)
+	app := s.internal("wallet:read_any ledger:read")
+	for suffix, own := range map[string]string{"": "/v1/wallet", "/entries": "/v1/wallet/entries"} {
+		got, want := s.do(call{http.MethodGet, "/v1/wallets/" + string(tom) + suffix, app, "", nil}), s.do(call{http.MethodGet, own, tomToken, "", nil})
+		if got.status != http.StatusOK || !bytes.Equal(got.body, want.body) {
+			t.Errorf("%q: the app reads %d %s, tom %s", suffix, got.status, got.body, want.body)
+		}
+		if g := s.do(call{http.MethodGet, "/v1/wallets/" + string(tom) + suffix, tomToken, "", nil}); g.status != http.StatusForbidden {
+			t.Errorf("%q with a user's token: %d %s", suffix, g.status, g.body)
+		}
+	}
+	golden(t, "trial_balance", s.do(call{http.MethodGet, "/v1/ledger/trial-balance", app, "", nil}), nil)
 }

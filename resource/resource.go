@@ -11,6 +11,7 @@ import (
 	"github.com/tallystick/tallystick/resource/problem"
 	"github.com/tallystick/tallystick/resource/wallet"
 	"github.com/tallystick/tallystick/resource/walletapi"
+	"github.com/tallystick/tallystick/storage"
 )
 
 // The scopes of the wallet.
@@ -21,6 +22,8 @@ const (
 	ScopeWithdraw = "wallet:withdraw"
 	ScopeHold     = "wallet:hold"
 	ScopeReverse  = "wallet:reverse"
+	ScopeReadAny  = "wallet:read_any"
+	ScopeBooks    = "ledger:read"
 )
 
 // Config is what a [Server] is made of.
@@ -28,6 +31,8 @@ type Config struct {
 	// Wallet configures the wallet. Its Refusal is set by [New]; its Log also gets the causes of answers
 	// with status 500 and above.
 	Wallet wallet.Config
+	// Books are what the trial balance is drawn from.
+	Books storage.Bookkeeper
 	// Guard is started and stopped by its owner.
 	Guard *guard.Guard
 	// RequestID reads the request's identifier from its context; nil means that there is none.
@@ -39,6 +44,7 @@ type Server struct {
 	guard    *guard.Guard
 	wallet   *wallet.Wallet
 	api      *walletapi.API
+	books    storage.Bookkeeper
 	problems *problem.Renderer
 }
 
@@ -46,6 +52,9 @@ type Server struct {
 func New(cfg Config) (*Server, error) {
 	if cfg.Guard == nil {
 		return nil, errors.New("resource: no guard")
+	}
+	if cfg.Books == nil {
+		return nil, errors.New("resource: no books")
 	}
 	cfg.Wallet.Refusal = problem.Recorded
 	w, err := wallet.New(cfg.Wallet)
@@ -57,7 +66,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("resource: %w", err)
 	}
 	return &Server{
-		guard: cfg.Guard, wallet: w, api: api,
+		guard: cfg.Guard, wallet: w, api: api, books: cfg.Books,
 		problems: problem.NewRenderer(problem.Config{RequestID: cfg.RequestID, Log: cfg.Wallet.Log}),
 	}, nil
 }
@@ -82,10 +91,16 @@ func (s *Server) Register(r gin.IRouter) {
 	strictClient := func(scope string) gin.HandlerFunc {
 		return s.guard.Admit(guard.Need{Scopes: []string{scope}, Holder: guard.ClientToken, Strict: true})
 	}
+	client := func(scope string) gin.HandlerFunc {
+		return s.guard.Admit(guard.Need{Scopes: []string{scope}, Holder: guard.ClientToken})
+	}
 	h := s.problems.Handle
 
 	r.GET("/v1/wallet", user(ScopeRead), h(s.api.Balances))
 	r.GET("/v1/wallet/entries", user(ScopeRead), h(s.api.Entries))
+	r.GET("/v1/wallets/:sub", client(ScopeReadAny), h(s.api.BalancesOf))
+	r.GET("/v1/wallets/:sub/entries", client(ScopeReadAny), h(s.api.EntriesOf))
+	r.GET("/v1/ledger/trial-balance", client(ScopeBooks), h(s.trialBalance))
 	r.POST("/v1/transfers", strictUser(ScopeTransfer), h(s.api.Transfer))
 	r.GET("/v1/transfers/:id", user(ScopeRead), h(s.api.TransferByID))
 	r.POST("/v1/transfers/:id/reversals", strictAnyone(ScopeReverse), h(s.api.Reverse))

@@ -83,7 +83,7 @@ func newStand(t testing.TB, e engine.Engine, options ...option) *stand {
 		o(&cfg)
 	}
 	s.server, err = resource.New(resource.Config{
-		Wallet: cfg, Guard: s.guard, RequestID: func(context.Context) string { return "req-1" },
+		Wallet: cfg, Books: s.db, Guard: s.guard, RequestID: func(context.Context) string { return "req-1" },
 	})
 	must(t, err)
 	r := gin.New()

@@ -243,7 +243,7 @@ func (p *process) addWallet() (err error) {
 			Ledger: p.ledger, Locker: p.redis, Currencies: currencies, MaxAmount: p.cfg.Wallet.MaxAmount,
 			LockWait: p.cfg.Wallet.Lock.Wait, Stopping: p.stopping, LockRequired: p.cfg.Wallet.Lock.Required, Log: p.log, Metrics: p.registry,
 		},
-		Guard: p.guard, RequestID: serve.RequestID,
+		Books: p.store, Guard: p.guard, RequestID: serve.RequestID,
 	})
 	return err
 }

@@ -2,6 +2,8 @@ package books
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"slices"
 
 	"github.com/tallystick/tallystick/storage"
@@ -74,4 +76,20 @@ func (t *trial) check(r *Report) {
 			r.fault(Fault{Check: TrialBalanceOff, Currency: line.Currency}, "wallets come to %d and the world to %d", owned, outside)
 		}
 	}
+}
+
+// Trial adds up all accounts, by currency and class, as they stood at one instant; a currency whose lines do not
+// come to zero is for [Verify] to explain. It reads every account, and delays no writer.
+func Trial(ctx context.Context, keeper storage.Bookkeeper) ([]Line, error) {
+	t, r := newTrial(), &Report{}
+	err := keeper.ReadBooks(ctx, func(b storage.Books) error {
+		return b.AllAccounts(ctx, func(a storage.Account) error {
+			t.add(r, a)
+			return ctx.Err()
+		})
+	})
+	if err == nil && len(r.Faults) > 0 {
+		err = fmt.Errorf("%s", r.Faults[0])
+	}
+	return t.lines(), err
 }

@@ -28,6 +28,7 @@ const (
 	ReversalExceeds        Code = wallet.CodeReversalExceeds
 	NotReversible          Code = wallet.CodeNotReversible
 	NotAllowed             Code = wallet.CodeNotAllowed
+	WalletFrozen           Code = wallet.CodeFrozen
 	KeyReused              Code = "idempotency_key_reused"
 	WalletBusy             Code = "wallet_busy"
 	NotFound               Code = "not_found"
@@ -67,6 +68,8 @@ func table(c Code) (entry, bool) {
 		return entry{http.StatusUnprocessableEntity, "Reversal exceeds original"}, true
 	case NotReversible:
 		return entry{http.StatusUnprocessableEntity, "Not reversible"}, true
+	case WalletFrozen:
+		return entry{http.StatusForbidden, "Wallet frozen"}, true
 	case NotAllowed:
 		return entry{http.StatusForbidden, "Not allowed"}, true
 	case KeyRequired:

@@ -24,6 +24,8 @@ const (
 	CodeReversalExceeds = "reversal_exceeds_original"
 	// CodeNotReversible: a journal of a kind that is not reversed.
 	CodeNotReversible = "not_reversible"
+	// CodeFrozen: nothing leaves the wallet for now.
+	CodeFrozen = "wallet_frozen"
 	// CodeNotAllowed: by a party who may see it, but not do this to it.
 	CodeNotAllowed = "not_allowed"
 )
@@ -54,6 +56,10 @@ func refuse(code, format string, args ...any) error {
 // refusal names what the books refused a journal of a kind.
 func refusal(kind storage.JournalKind, err error) *Refusal {
 	switch {
+	case errors.Is(err, storage.ErrFrozen):
+		return &Refusal{CodeFrozen, "the wallet is frozen and nothing leaves it; nothing was moved"}
+	case errors.Is(err, storage.ErrOverLimit):
+		return overLimit(err)
 	case errors.Is(err, storage.ErrClosed):
 		return &Refusal{CodeHoldClosed, "the hold was captured or voided before, or is past its time; nothing was moved"}
 	case errors.Is(err, storage.ErrExceeds) && kind == storage.KindCapture:
@@ -68,4 +74,17 @@ func refusal(kind storage.JournalKind, err error) *Refusal {
 		return &Refusal{CodeLimitExceeded, "the amount would carry a balance beyond what the ledger can hold; nothing was moved"}
 	}
 	return &Refusal{CodeInvalidRequest, "the ledger refused; nothing was moved"}
+}
+
+// overLimit names the limit, and what is left of it.
+func overLimit(err error) *Refusal {
+	told, ok := errors.AsType[*storage.LimitError](err)
+	switch {
+	case !ok:
+		return &Refusal{CodeLimitExceeded, "that is above a limit; nothing was moved"}
+	case told.Limit == storage.LimitSingle:
+		return &Refusal{CodeLimitExceeded, fmt.Sprintf("the limit of a single payment in %s is %d; nothing was moved", told.Currency, told.Bound)}
+	}
+	return &Refusal{CodeLimitExceeded, fmt.Sprintf("the daily limit in %s is %d, of which %d is left until midnight UTC; nothing was moved",
+		told.Currency, told.Bound, told.Left)}
 }
