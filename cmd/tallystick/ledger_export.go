@@ -74,33 +74,31 @@ func (o exportOptions) period() (r books.Range, err error) {
 // runExport writes to the file or to standard output. A file that could not be written whole is removed, so that nobody
 // takes it for all there is.
 func runExport(ctx context.Context, c *cobra.Command, k *kit, o exportOptions, r books.Range) (err error) {
-	var to io.Writer = c.OutOrStdout()
-	if o.out != "" {
-		file, err := os.OpenFile(o.out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("%s is there already: choose another --out", o.out)
-		}
-		if err != nil {
-			return err
-		}
-		to = file
-		whole := false
-		defer func() {
-			if cerr := file.Close(); whole && cerr == nil {
-				return
-			}
-			_ = os.Remove(o.out) // the error is told
-		}()
-		if err := writeExport(ctx, c, k, file, o, r); err != nil {
-			return err
-		}
-		if err := file.Sync(); err != nil {
-			return fmt.Errorf("write %s: %w", o.out, err)
-		}
-		whole = true
-		return nil
+	if o.out == "" {
+		return writeExport(ctx, c, k, c.OutOrStdout(), o, r)
 	}
-	return writeExport(ctx, c, k, to, o, r)
+	file, err := os.OpenFile(o.out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%s is there already: choose another --out", o.out)
+	}
+	if err != nil {
+		return err
+	}
+	whole := false
+	defer func() {
+		if cerr := file.Close(); whole && cerr == nil {
+			return
+		}
+		_ = os.Remove(o.out) // the error is told
+	}()
+	if err := writeExport(ctx, c, k, file, o, r); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("write %s: %w", o.out, err)
+	}
+	whole = true
+	return nil
 }
 
 func writeExport(ctx context.Context, c *cobra.Command, k *kit, to io.Writer, o exportOptions, r books.Range) error {

@@ -51,5 +51,12 @@
 // ledger with more is gone through in parts, a part of the accounts each time. Holds made before there were seals are not known to be between any two entries:
 // of their accounts what is held now is checked, and the report counts them.
 //
+// # Measured
+//
+// On a machine of 2 cores with a load of 13, beside a bare scan of the same rows: 0.3 to 0.5 of its rate on MariaDB, 0.7 on SQLite. The aim of
+// 200,000 entries a second was not seen there, and neither did the bare scan come to it (52,000).
+//
+//	TALLYSTICK_BENCH_ENTRIES=100000 go test ./resource/books -run '^$' -bench Verify -benchtime 2x
+//
 // A tree of hashes over accounts was rejected for going on: it would have to be kept by those who post.
 package books

@@ -134,7 +134,8 @@ func (f fact) String() string {
 // holdFacts are what a hold says of the journal that opened it, and of the one that closed it.
 func holdFacts(h *storage.Hold) []fact {
 	parties := string(h.From) + " to " + string(h.To) + " " + string(h.Amount.Currency)
-	out := []fact{{journal: h.ID, kind: storage.KindHold, parties: parties, minor: h.Amount.Minor, at: h.CreatedAt.UnixMicro()}}
+	out := make([]fact, 0, 2)
+	out = append(out, fact{journal: h.ID, kind: storage.KindHold, parties: parties, minor: h.Amount.Minor, at: h.CreatedAt.UnixMicro()})
 	if h.State == storage.HoldOpen || h.ClosedAt == nil {
 		return out
 	}

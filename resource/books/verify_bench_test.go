@@ -134,18 +134,23 @@ func floor(b *testing.B, raw *sql.DB) {
 		"SELECT number, block, journal_id, leaf, after_sequence, after_fence FROM seals ORDER BY number",
 		"SELECT number, block, journal_id, leaf, after_sequence, after_fence FROM seals ORDER BY number",
 	} {
-		rows, err := raw.QueryContext(b.Context(), query)
-		must(b, err)
-		names, err := rows.Columns()
-		must(b, err)
-		dest := make([]any, len(names))
-		for i := range dest {
-			dest[i] = new(sql.RawBytes)
-		}
-		for rows.Next() {
-			must(b, rows.Scan(dest...))
-		}
-		must(b, rows.Err())
-		must(b, rows.Close())
+		scan(b, raw, query)
 	}
+}
+
+func scan(b *testing.B, raw *sql.DB, query string) {
+	b.Helper()
+	rows, err := raw.QueryContext(b.Context(), query)
+	must(b, err)
+	defer rows.Close()
+	names, err := rows.Columns()
+	must(b, err)
+	dest := make([]any, len(names))
+	for i := range dest {
+		dest[i] = new(sql.RawBytes)
+	}
+	for rows.Next() {
+		must(b, rows.Scan(dest...))
+	}
+	must(b, rows.Err())
 }

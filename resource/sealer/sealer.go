@@ -226,7 +226,7 @@ func (r *Runner) lead(ctx context.Context) (bool, error) {
 func (r *Runner) Step(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	began := time.Now() //nolint:forbidigo // a duration, for the metric.
+	began := time.Now()
 	n, err := r.cfg.Store.Seal(ctx, r.cfg.Limit, r.cfg.Now())
 	if err != nil {
 		return false, fmt.Errorf("seal: %w", err)

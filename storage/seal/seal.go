@@ -113,7 +113,7 @@ func (b *Block) Sum() (h storage.Hash) {
 }
 
 func text[T string | []byte](b []byte, s T) []byte {
-	b = binary.BigEndian.AppendUint32(b, uint32(len(s))) //nolint:gosec // G115: nothing in a ledger is that long.
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s))) // nothing in a ledger is longer
 	return append(b, s...)
 }
 

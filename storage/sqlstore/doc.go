@@ -91,6 +91,18 @@
 // voided or let it expire is kept like all else in the books, insert-only and answered under a key. The
 // row of the hold is where it stands, as the row of an account is.
 //
+// # Seals
+//
+// A posting leaves a row in unsealed, in its transaction; [DB.Seal] reads such rows and all else without a lock, and then
+// writes block, seals and the removal of the rows in one transaction. The number of a block is unique, so of several
+// sealers one wins, and the others have done nothing. Writers insert rows of their own and never meet a sealer's locks; a sealer locks
+// rows by primary key alone, and so never waits for a posting that has not committed.
+//
+// Rows wait in the order of identifiers, which are made before the accounts are locked, so it is not quite that of commits. Each entry
+// whose predecessor is neither sealed nor in the block pulls that in. The order within a block is a topological one of what
+// happened on each account. A number that writers draw was rejected (one queue for all), and so was a logical clock on accounts: it
+// would be one more column that every posting writes.
+//
 // # Measured
 //
 //	TALLYSTICK_BENCH_ROWS=10000000 go test ./storage/sqlstore -v -run '^$' -bench Dead -benchtime 8192x -timeout 60m

@@ -282,13 +282,13 @@ func (s *sealing) events() map[storage.AccountID][]event {
 type byIdentifier []*unsealed
 
 // Len implements heap.Interface.
-func (h byIdentifier) Len() int { return len(h) }
+func (h *byIdentifier) Len() int { return len(*h) }
 
 // Less implements heap.Interface.
-func (h byIdentifier) Less(i, k int) bool { return h[i].id < h[k].id }
+func (h *byIdentifier) Less(i, k int) bool { return (*h)[i].id < (*h)[k].id }
 
 // Swap implements heap.Interface.
-func (h byIdentifier) Swap(i, k int) { h[i], h[k] = h[k], h[i] }
+func (h *byIdentifier) Swap(i, k int) { (*h)[i], (*h)[k] = (*h)[k], (*h)[i] }
 
 // Push implements heap.Interface.
 func (h *byIdentifier) Push(x any) { *h = append(*h, x.(*unsealed)) } //nolint:forcetypeassert // it holds nothing else.

@@ -45,7 +45,7 @@ func Seals(t *testing.T, open func(t *testing.T) SealStore) {
 			store := open(t)
 			d := &sealDesk{newDesk(t, store), store}
 			check(t, d)
-			d.desk.prove(t)
+			d.prove(t)
 			d.recompute(t)
 		})
 	}
@@ -346,7 +346,7 @@ func sealEnrol(t *testing.T, d *sealDesk) {
 		d.wallet(t, 1)
 	}
 	began := d.now
-	if n, err := d.Seal(t.Context(), 1, began); n != 1 || err != nil {
+	if n, err := d.Seal(t.Context(), 1, began); n < 1 || err != nil {
 		t.Fatalf("%d, %v", n, err)
 	}
 	for i, want := range []int{2, 1, 0} {
