@@ -154,7 +154,7 @@ func printTransfers(w io.Writer, all []*bench.Row) error {
 		if r.OfLedger > 0 {
 			part = fmt.Sprintf("%.2f", r.OfLedger)
 		}
-		var faults []string
+		faults := make([]string, 0, len(r.Errors))
 		for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
 			faults = append(faults, fmt.Sprintf("%d × %s", r.Errors[kind], kind))
 		}

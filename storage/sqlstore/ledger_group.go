@@ -119,14 +119,14 @@ func (g *Group) Post(ctx context.Context, p storage.Posting) (storage.Posted, er
 		return storage.Posted{}, g.db.fault("post", err)
 	}
 	m := &member{Posting: p, ctx: ctx, out: make(chan outcome, 1)}
-	role, err := g.enter(m)
+	role, err := g.enter(m) //nolint:contextcheck // the shared transaction outlives any one caller.
 	switch {
 	case err != nil:
 		return storage.Posted{}, err
 	case role == single:
 		return g.db.Post(ctx, p)
 	case role == leader:
-		g.lead()
+		g.lead() //nolint:contextcheck // as above.
 	}
 	select {
 	case o := <-m.out:

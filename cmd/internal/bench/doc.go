@@ -45,6 +45,6 @@
 //
 // The aim of 0.6 with 64 clients was not met. What limits it, by a profile of the server: each transfer makes
 // three reads of its own beside the group, for the strict check, the key and the fence, which take a fifth of the
-// process and as much of the database as they are statements; they are not shared as the posting is. Sealing takes
+// process and are not shared as the posting is. Sealing takes
 // another sixth. One payer is limited by the lock: a round of Redis, a read and a group of one for each transfer.
 package bench

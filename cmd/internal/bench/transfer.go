@@ -68,8 +68,9 @@ func (p *TransferPlan) rows() []*Row {
 	if p.Ledger != nil {
 		roads = append(roads, RoadLedger)
 	}
-	var all []*Row
-	for _, pattern := range []string{Cold, OnePayee, OnePayer} {
+	patterns := []string{Cold, OnePayee, OnePayer}
+	all := make([]*Row, 0, len(patterns)*len(p.Clients)*len(roads))
+	for _, pattern := range patterns {
 		for _, n := range p.Clients {
 			for _, road := range roads {
 				all = append(all, &Row{Road: road, Pattern: pattern, Clients: n, Errors: map[string]int{}})
