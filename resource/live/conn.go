@@ -21,7 +21,7 @@ const (
 	CloseRate      websocket.StatusCode = 4008 // too many frames
 	CloseReplaced  websocket.StatusCode = 4009 // a newer connection of the same user took its place
 	CloseMalformed websocket.StatusCode = 4400 // too many frames that were not understood
-	CloseNobody    websocket.StatusCode = 4401 // not signed in in time
+	CloseNobody    websocket.StatusCode = 4401 // no sign-in in time
 )
 
 // The bounds of the pause that connections are asked to make before they come back to a server that stops,
@@ -116,7 +116,7 @@ func (c *conn) run(stopping context.Context) {
 	c.push(first)
 	c.mu.Unlock()
 	forget := context.AfterFunc(stopping, c.leave)
-	why := c.read()
+	why := c.read() //nolint:contextcheck // answers have the context of the connection, which outlives the beginning of a stop.
 	forget()
 	c.finish(why)
 }
@@ -354,7 +354,7 @@ func (c *conn) tick() {
 	}
 	now := c.live.now()
 	if c.seat == nil && !c.signing && !now.Before(c.signBy) {
-		c.close(CloseNobody, "not signed in in time", whyNobody, nil)
+		c.close(CloseNobody, "no sign-in in time", whyNobody, nil)
 		return
 	}
 	if s := c.seat; s != nil && !now.Before(c.expires) {

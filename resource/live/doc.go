@@ -82,7 +82,7 @@
 //	4008  too many frames
 //	4009  the user opened more connections than one may have; this was the oldest
 //	4400  three frames that were not understood
-//	4401  not signed in in time
+//	4401  no sign-in in time
 //
 // A connection that does not read, or does not answer pings, is cut without a close. Before it is a connection, a
 // request may be answered with 403 (origin), 426 (no WebSocket), 429 (too many of one address) or 503 (full, or stopping).

@@ -185,10 +185,10 @@ func loneSurrogate(data []byte) bool {
 			continue
 		}
 		i++
-		switch unit := escaped(data, i); {
-		case unit>>10 == 0xDC00>>10:
+		switch escaped(data, i) >> 10 {
+		case 0xDC00 >> 10:
 			return true
-		case unit>>10 == 0xD800>>10:
+		case 0xD800 >> 10:
 			next := i + len("uXXXX")
 			if next+1 >= len(data) || data[next] != '\\' || escaped(data, next+1)>>10 != 0xDC00>>10 {
 				return true
@@ -275,7 +275,8 @@ func refused(err error) refusal {
 	if merr == nil {
 		b = rest
 	}
-	r.body = append(b, '}')
+	b = append(b, '}')
+	r.body = b
 	return r
 }
 

@@ -14,7 +14,7 @@ const (
 	whyStopping  = "stopping"  // the server
 	whySilent    = "silent"    // no pong
 	whySlow      = "slow"      // it did not read
-	whyNobody    = "nobody"    // it did not sign in in time
+	whyNobody    = "nobody"    // no sign-in in time
 	whyRate      = "rate"      // too many frames
 	whyMalformed = "malformed" // too many that were not understood
 	whyTooBig    = "too_big"   // a frame

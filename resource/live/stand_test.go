@@ -54,8 +54,8 @@ func principal(user, session string, life time.Duration) guard.Principal {
 
 func (w *warden) Suffices(_ context.Context, p guard.Principal, need guard.Need) error {
 	w.mu.Lock()
-	end, dead, err, before := w.ended[p.Session], false, w.err, w.before
-	_, dead = w.ended[p.Session]
+	end, dead := w.ended[p.Session]
+	err, before := w.err, w.before
 	w.mu.Unlock()
 	if before != nil {
 		before(p)
@@ -247,7 +247,7 @@ func (s *stand) connect() *peer { return s.connectFrom("") }
 
 func (s *stand) connectFrom(address string) *peer {
 	s.t.Helper()
-	ws, _, err := s.dial(http.Header{"X-Address": {address}}) //nolint:bodyclose // the library's
+	ws, _, err := s.dial(http.Header{"X-Address": {address}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
