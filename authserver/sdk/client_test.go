@@ -110,9 +110,9 @@ func TestAlwaysExpired(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
 	c := s.signedIn(nil)
-	s.disturb(func(w http.ResponseWriter, r *http.Request, real http.Handler) {
+	s.disturb(func(w http.ResponseWriter, r *http.Request, server http.Handler) {
 		if r.URL.Path != "/echo" {
-			real.ServeHTTP(w, r)
+			server.ServeHTTP(w, r)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -144,12 +144,12 @@ func TestSupersededWhileRequestsAreInFlight(t *testing.T) {
 	var arrived sync.WaitGroup
 	arrived.Add(crowd)
 	release := make(chan struct{})
-	s.disturb(func(w http.ResponseWriter, r *http.Request, real http.Handler) {
+	s.disturb(func(w http.ResponseWriter, r *http.Request, server http.Handler) {
 		if r.URL.Path == "/echo" {
 			arrived.Done()
 			<-release
 		}
-		real.ServeHTTP(w, r)
+		server.ServeHTTP(w, r)
 	})
 	go func() {
 		arrived.Wait()
@@ -221,14 +221,14 @@ func TestLostAnswer(t *testing.T) {
 	c := s.signedIn(nil)
 	s.clock.Advance(16 * time.Minute)
 	var lost atomic.Value
-	s.disturb(func(w http.ResponseWriter, r *http.Request, real http.Handler) {
+	s.disturb(func(w http.ResponseWriter, r *http.Request, server http.Handler) {
 		if r.URL.Path == "/oauth2/token" && lost.Load() == nil {
 			record := httptest.NewRecorder()
-			real.ServeHTTP(record, r)
+			server.ServeHTTP(record, r)
 			lost.Store(record.Body.String())
 			panic(http.ErrAbortHandler)
 		}
-		real.ServeHTTP(w, r)
+		server.ServeHTTP(w, r)
 	})
 	all(crowd, func(int) {
 		if status, err := s.get(c); err != nil || status != http.StatusOK {
@@ -246,9 +246,9 @@ func TestAServerThatIsAway(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
 	c := s.signedIn(func(cfg *sdk.Config) { cfg.OnEnded = func(*sdk.EndedError) { t.Error("the sign-in was thrown away") } })
-	away := func(w http.ResponseWriter, r *http.Request, real http.Handler) {
+	away := func(w http.ResponseWriter, r *http.Request, server http.Handler) {
 		if r.URL.Path != "/oauth2/token" {
-			real.ServeHTTP(w, r)
+			server.ServeHTTP(w, r)
 			return
 		}
 		w.Header().Set("Retry-After", "40")
@@ -292,12 +292,12 @@ func TestACancelledRequestLeavesTheRefreshToOthers(t *testing.T) {
 	c := s.signedIn(nil)
 	s.clock.Advance(16 * time.Minute)
 	arrived, release := make(chan struct{}, 1), make(chan struct{})
-	s.disturb(func(w http.ResponseWriter, r *http.Request, real http.Handler) {
+	s.disturb(func(w http.ResponseWriter, r *http.Request, server http.Handler) {
 		if r.URL.Path == "/oauth2/token" {
 			arrived <- struct{}{}
 			<-release
 		}
-		real.ServeHTTP(w, r)
+		server.ServeHTTP(w, r)
 	})
 	ctx, cancel := contextOf(t)
 	gaveUp := make(chan error, 1)
@@ -500,7 +500,7 @@ func TestSecretsPrintRedacted(t *testing.T) {
 	must(t, err)
 	cfg := sdk.Config{ClientSecret: "s3cret"}
 	var out bytes.Buffer
-	for _, v := range []any{c, *new(sdk.Secret), sdk.Secret("s3cret"), cfg, &cfg, sdk.Password("tom", "s3cret"), sdk.LoginToken("s3cret")} {
+	for _, v := range []any{c, sdk.Secret(""), sdk.Secret("s3cret"), cfg, &cfg, sdk.Password("tom", "s3cret"), sdk.LoginToken("s3cret")} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}

@@ -63,10 +63,10 @@ func (s source) Token() (*oauth2.Token, error) { return s.client.Token(s.ctx) }
 // good returns a pair whose access token is good now. refused, if not nil, is a pair whose token a server
 // has just called expired: that very token is then not good, whatever the clock says.
 func (c *Client) good(ctx context.Context, refused *held) (*held, error) {
-	f, h, err := c.look(refused)
+	f, h, err := c.look(refused) //nolint:contextcheck // a refresh outlives the request that causes it
 	switch {
 	case errors.Is(err, errSpent):
-		return nil, c.end(h, &EndedError{Reason: ReasonExpired, Code: CodeSignInAgain})
+		return nil, c.end(h, &EndedError{Reason: ReasonExpired, Code: CodeSignInAgain}) //nolint:contextcheck // the end is stored whether the request lives or not
 	case f == nil:
 		return h, err
 	}
@@ -191,7 +191,7 @@ func (c *Client) next(from, refused *held) (*held, error) {
 			from = other
 		}
 	}
-	form := url.Values{"grant_type": {"client_credentials"}}
+	var form url.Values
 	if c.cfg.Machine {
 		form = c.signInForm(Grant{map[string]string{"grant_type": "client_credentials"}})
 	} else {

@@ -95,8 +95,8 @@ type stand struct {
 
 	mu    sync.Mutex
 	calls map[string]int // requests by path, and by grant type
-	// gate, if not nil, answers in place of the server; real is the server.
-	gate func(w http.ResponseWriter, r *http.Request, real http.Handler)
+	// gate, if not nil, answers in place of the server; server is what stands behind it.
+	gate func(w http.ResponseWriter, r *http.Request, server http.Handler)
 }
 
 func newStand(t *testing.T) *stand {
@@ -185,7 +185,7 @@ func (s *stand) assemble() http.Handler {
 }
 
 // disturb puts a gate before the server.
-func (s *stand) disturb(gate func(w http.ResponseWriter, r *http.Request, real http.Handler)) {
+func (s *stand) disturb(gate func(w http.ResponseWriter, r *http.Request, server http.Handler)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gate = gate

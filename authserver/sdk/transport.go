@@ -41,7 +41,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	again, err := t.judge(resp, h)
+	again, err := t.judge(resp, h) //nolint:contextcheck // the end is stored whether the request lives or not
 	switch {
 	case err != nil:
 		return nil, err
@@ -71,7 +71,7 @@ func (t transport) repeat(req *http.Request, refused *http.Response, h *held) (*
 	if err != nil {
 		return nil, err
 	}
-	if _, err = t.judge(resp, next); err != nil {
+	if _, err = t.judge(resp, next); err != nil { //nolint:contextcheck // as above
 		return nil, err
 	}
 	return resp, nil
@@ -96,7 +96,8 @@ func (t transport) judge(resp *http.Response, h *held) (again bool, err error) {
 		return false, err
 	}
 	var r refusal
-	if json.Unmarshal(beginning, &r) != nil || r.Error != "invalid_token" || r.Reason == "" {
+	known := json.Unmarshal(beginning, &r) == nil
+	if !known || r.Error != "invalid_token" || r.Reason == "" {
 		resp.Body = joined{io.MultiReader(bytes.NewReader(beginning), resp.Body), resp.Body}
 		return false, nil
 	}

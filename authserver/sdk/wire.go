@@ -114,7 +114,7 @@ func (c *Client) post(ctx context.Context, path string, form url.Values, into an
 }
 
 func (c *Client) refused(resp *http.Response, body []byte) *OAuthError {
-	e := &OAuthError{Status: resp.StatusCode, RequestID: resp.Header.Get("X-Request-Id"), RetryAfter: c.retryAfter(resp.Header)}
+	e := &OAuthError{Status: resp.StatusCode, RequestID: resp.Header.Get("X-Request-ID"), RetryAfter: c.retryAfter(resp.Header)}
 	var r refusal
 	if json.Unmarshal(body, &r) == nil { // a proxy's page says nothing
 		e.Code, e.Description, e.Reason, e.SupersededBy = r.Error, r.Description, r.Reason, r.SupersededBy
