@@ -211,7 +211,7 @@ func (k *kit) start() {
 	k.log, k.metrics = &bytes.Buffer{}, prometheus.NewRegistry()
 	cfg := authserver.Config{
 		Issuer: issuerURL, Audience: []string{issuerURL}, Products: product.Config{"shop": nil, "music": nil},
-		Sessions: k.db, Refreshes: k.db, Users: k.db, Audit: k.db, Announcer: k.announcer, Ended: func(e []storage.Event) {
+		Sessions: k.db, Refreshes: k.db, Users: k.db, Audit: k.db, Handoffs: k.db, Announcer: k.announcer, Ended: func(e []storage.Event) {
 			if k.ended != nil {
 				k.ended(e)
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/tallystick/tallystick/authserver/events"
 	"github.com/tallystick/tallystick/authserver/federation"
 	"github.com/tallystick/tallystick/authserver/grant"
+	"github.com/tallystick/tallystick/authserver/handoff"
 	"github.com/tallystick/tallystick/authserver/issue"
 	"github.com/tallystick/tallystick/authserver/metadata"
 	"github.com/tallystick/tallystick/authserver/password"
@@ -46,6 +47,10 @@ type Config struct {
 	Refreshes storage.Refreshes
 	Users     storage.Users
 	Audit     storage.Audit
+	// Handoffs keeps the requests of devices, login tokens, and what they have started.
+	Handoffs Handoffs
+	// Pacer paces waiting devices over all processes. Optional: each for itself.
+	Pacer handoff.Pacer
 
 	// Announcer hurries the ends of sessions to other processes. Optional.
 	Announcer storage.Announcer
@@ -99,6 +104,12 @@ type Config struct {
 	Metrics prometheus.Registerer
 }
 
+// Handoffs is the stores of hand-offs.
+type Handoffs interface {
+	handoff.Store
+	storage.Starts
+}
+
 // Clients says who is calling, and reads clients that tokens name.
 type Clients interface {
 	grant.Clients
@@ -128,6 +139,11 @@ const (
 	pathIdentities = "/v1/identities"
 	pathAdmin      = "/admin/v1"
 	pathModule     = "/sdk/tallystick.js"
+
+	pathDeviceAuthorization = "/oauth2/device_authorization"
+	pathDevice              = "/v1/device"
+	pathDeviceEvents        = pathDevice + "/events"
+	pathLogins              = "/v1/login-tokens"
 )
 
 // authMethods are the ways in which clients authenticate (RFC 7591 §2).
@@ -143,6 +159,7 @@ type Server struct {
 	info      *tokeninfo.Endpoint
 	account   *account.Account
 	admin     *adminapi.API
+	handoff   *handoff.Desk
 	documents *metadata.Documents
 	providers *federation.Desk // nil for none
 	events    *events.Endpoint // nil for none
@@ -181,6 +198,7 @@ func (s *Server) Register(r gin.IRouter) {
 		live.POST(pathIdentities, s.edge.Handle(s.providers.Link))
 		live.DELETE(pathIdentities+"/:"+federation.IdentityParam, s.edge.Handle(s.providers.Unlink))
 	}
+	s.handoffs(below, live)
 	s.administration(below.Group(pathAdmin, s.guard.Admit(guard.Need{
 		Scopes: []string{adminapi.Scope}, Holder: guard.ClientToken, Strict: true,
 	})))
@@ -200,6 +218,21 @@ func (s *Server) Register(r gin.IRouter) {
 		s.document(r, pathServer+s.base, s.documents.Server)
 		s.document(r, pathOpenID+s.base, s.documents.OpenID)
 	}
+}
+
+// handoffs mounts what hands sign-ins over: below for whoever waits, live for whoever is signed in.
+func (s *Server) handoffs(below, live gin.IRouter) {
+	below.POST(pathDeviceAuthorization, s.edge.Handle(s.handoff.Authorize))
+	below.GET(pathDeviceEvents, s.edge.Handle(s.handoff.Watch))
+	below.POST(pathDevice+"/status", s.edge.Handle(s.handoff.Status))
+	below.POST(pathDevice+"/cancel", s.edge.Handle(s.handoff.CancelRequest))
+	live.POST(pathDevice+"/scan", s.edge.Handle(s.handoff.ScanCode))
+	live.POST(pathDevice+"/approve", s.edge.Handle(s.handoff.ApproveRequest))
+	live.POST(pathDevice+"/deny", s.edge.Handle(s.handoff.DenyRequest))
+	holder := below.Group("", s.guard.Admit(guard.Need{Holder: guard.AnyToken, Strict: true}))
+	holder.POST(pathLogins, s.edge.Handle(s.handoff.IssueLogin))
+	holder.GET(pathLogins, s.edge.Handle(s.handoff.ListLogins))
+	holder.DELETE(pathLogins+"/:"+handoff.LoginParam, s.edge.Handle(s.handoff.RevokeLogin))
 }
 
 func (s *Server) administration(r gin.IRouter) {
@@ -229,7 +262,10 @@ func (s *Server) Fallback(engine *gin.Engine) {
 
 // Streams are the routes that answer for as long as their reader stays: whoever listens exempts them
 // from deadlines.
-func (s *Server) Streams() []string { return []string{s.base + pathEvents} }
+func (s *Server) Streams() []string { return []string{s.base + pathEvents, s.base + pathDeviceEvents} }
+
+// Handoff hands sign-ins over: for pages that show and approve requests.
+func (s *Server) Handoff() *handoff.Desk { return s.handoff }
 
 // LivePath is where live connections are to be served beside the routes.
 func (s *Server) LivePath() string { return s.base + pathLive }
@@ -262,6 +298,9 @@ func (s *Server) assemble(cfg Config) error {
 	if cfg.Brake == nil {
 		return errors.New("the brake on guessing is needed")
 	}
+	if cfg.Handoffs == nil {
+		return errors.New("the store of hand-offs is needed")
+	}
 	rules, err := product.New(cfg.Products)
 	if err != nil {
 		return err
@@ -271,7 +310,7 @@ func (s *Server) assemble(cfg Config) error {
 		return err
 	}
 	s.book, err = session.New(session.Config{
-		Sessions: cfg.Sessions, Refreshes: cfg.Refreshes, Announcer: cfg.Announcer, Ended: cfg.Ended, Trail: trail, Now: cfg.Now,
+		Sessions: cfg.Sessions, Refreshes: cfg.Refreshes, Starts: cfg.Handoffs, Announcer: cfg.Announcer, Ended: cfg.Ended, Trail: trail, Now: cfg.Now,
 		Metrics: cfg.Metrics,
 	})
 	if err != nil {
@@ -284,9 +323,16 @@ func (s *Server) assemble(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	s.handoff, err = handoff.New(handoff.Config{
+		Issuer: cfg.Issuer, Store: cfg.Handoffs, Clients: cfg.Clients, Brake: cfg.Brake, Rules: rules, Pacer: cfg.Pacer, Now: cfg.Now,
+		Metrics: cfg.Metrics,
+	})
+	if err != nil {
+		return err
+	}
 	grants := grant.Config{
 		Clients: cfg.Clients, Passwords: cfg.Passwords, Brake: cfg.Brake, Rules: rules, Book: s.book, Issuer: issuer, Trail: trail,
-		Opener: cfg.Opener, Nonces: cfg.Nonces, Now: cfg.Now, Metrics: cfg.Metrics,
+		Opener: cfg.Opener, Nonces: cfg.Nonces, Handoffs: s.handoff, Now: cfg.Now, Metrics: cfg.Metrics,
 	}
 	if cfg.Federation != nil {
 		grants.Federation = cfg.Federation
@@ -348,6 +394,7 @@ func watchScope(cfg Config) string {
 func (s *Server) advertised() metadata.Endpoints {
 	at := metadata.Endpoints{
 		Token: pathToken, Keys: pathKeys, Revocation: pathRevoke, Introspection: pathIntrospect, UserInfo: pathUserInfo,
+		DeviceAuthorization: pathDeviceAuthorization,
 	}
 	if s.events != nil {
 		at.SessionEvents = pathEvents

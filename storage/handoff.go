@@ -234,8 +234,8 @@ type HandoffClaim struct {
 	Kind HandoffKind
 	ID   HandoffID
 	Hash HandoffHash
-	// By is the session that approved or issued, and Client whose it is; ApprovedAt is when. By is empty for a
-	// login token that Client issued for itself.
+	// By is the session that approved or issued, and ApprovedAt when. By is empty for a login token that
+	// Client issued for itself.
 	By         SessionID
 	Client     ClientID
 	ApprovedAt time.Time

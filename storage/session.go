@@ -274,8 +274,8 @@ type Sessions interface {
 	// after the other: never two live ones on a kickout slot, never none, and one session for all who
 	// join. Every ended session gets its event in the same transaction.
 	//
-	// With a claim, the hand-off is redeemed in the same transaction: the session that approved it, or the
-	// client that issued it, is locked and has to stand ([*EndedError] if not), and the hand-off has to be
+	// With a claim, the hand-off is redeemed in the same transaction: the session that approved it, with
+	// its client, or the client that issued it, has to stand ([*EndedError] if not), and the hand-off has to be
 	// approved for this user and in time: ErrConsumed if it is not. Of any number who race, one gets a session.
 	//
 	// Open gives ErrNotFound for an unknown user, ErrDisabled for a disabled or banned one, ErrStale

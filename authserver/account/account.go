@@ -17,6 +17,7 @@ import (
 // Book keeps sessions and tells everybody who must know of their ends; the book of package session does.
 type Book interface {
 	Live(ctx context.Context, user storage.UserID) ([]storage.Session, error)
+	Started(ctx context.Context, user storage.UserID) (map[storage.SessionID]storage.SessionID, error)
 	Session(ctx context.Context, id storage.SessionID) (storage.Session, error)
 	Sole(ctx context.Context, id storage.SessionID, client storage.ClientID) (bool, error)
 	End(ctx context.Context, order storage.EndOrder, from audit.Origin) ([]storage.Event, error)
@@ -110,6 +111,16 @@ func (a *Account) leave(ctx context.Context, p guard.Principal, from audit.Origi
 // leaveOnly ends all sessions of a user but the one that asks.
 func (a *Account) leaveOnly(ctx context.Context, p guard.Principal, from audit.Origin) error {
 	_, err := a.cfg.Book.End(ctx, storage.EndOrder{User: p.User, Except: p.Session, Reason: storage.Kicked}, from)
+	return err
+}
+
+// endStarted ends everything that was started from a session by hand-offs, also if that session has ended
+// itself: the phone may be the one that was stolen.
+func (a *Account) endStarted(ctx context.Context, p guard.Principal, origin storage.SessionID, from audit.Origin) error {
+	if len(origin) != storage.IDLength {
+		return unknown(nil)
+	}
+	_, err := a.cfg.Book.End(ctx, storage.EndOrder{User: p.User, StartedBy: origin, Reason: storage.Kicked}, from)
 	return err
 }
 
@@ -208,9 +219,14 @@ func (a *Account) live(ctx context.Context, p guard.Principal) ([]sessionShape, 
 	if err != nil {
 		return nil, err
 	}
+	started, err := a.cfg.Book.Started(ctx, p.User)
+	if err != nil {
+		return nil, err
+	}
 	shapes := make([]sessionShape, len(list))
 	for i := range list {
 		shapes[i] = shapeOf(&list[i])
+		shapes[i].StartedBy = started[list[i].ID]
 		if list[i].ID == p.Session {
 			now := storage.Instant(a.cfg.Now())
 			shapes[i].Current, shapes[i].LastSeenAt = true, latest(now, list[i].LastSeenAt)

@@ -38,7 +38,9 @@ type sessionShape struct {
 	CreatedAt  time.Time         `json:"created_at"`
 	LastSeenAt time.Time         `json:"last_seen_at"`
 	ExpiresAt  time.Time         `json:"expires_at"`
-	Current    bool              `json:"current"`
+	// StartedBy is the session that handed this one over; left out for those that were not.
+	StartedBy storage.SessionID `json:"started_by,omitempty"`
+	Current   bool              `json:"current"`
 }
 
 func shapeOf(s *storage.Session) sessionShape {
@@ -97,12 +99,18 @@ func (a *Account) EndOthers(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	query, err := web.ParseQuery(c.Request, "except")
+	query, err := web.ParseQuery(c.Request, "except", "started_by")
 	if err != nil {
 		return err
 	}
-	if query.Get("except") != current {
-		return oauth.New(oauth.InvalidRequest, "say which session to spare: except=current")
+	if origin := query.Get("started_by"); origin != "" && !query.Has("except") {
+		if origin == current {
+			origin = string(p.Session)
+		}
+		return done(c, a.endStarted(c.Request.Context(), p, storage.SessionID(origin), from))
+	}
+	if query.Get("except") != current || query.Has("started_by") {
+		return oauth.New(oauth.InvalidRequest, "say which sessions: except=current for all others, or started_by= and a session_id for all that it has handed over")
 	}
 	return done(c, a.leaveOnly(c.Request.Context(), p, from))
 }

@@ -22,6 +22,13 @@ const (
 	SignInRefused    = "signin.refused"
 	BrakeEngaged     = "brake.engaged"
 
+	DeviceScanned     = "device.scanned"
+	DeviceApproved    = "device.approved"
+	DeviceDenied      = "device.denied"
+	DeviceCancelled   = "device.cancelled"
+	LoginTokenIssued  = "login_token.issued"
+	LoginTokenRevoked = "login_token.revoked"
+
 	UserCreated   = "user.created"
 	UsersImported = "users.imported"
 	UserDisabled  = "user.disabled"

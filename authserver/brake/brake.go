@@ -115,6 +115,7 @@ const (
 	guessedPassword = "password"
 	guessedSecret   = "client secret"
 	guessedCode     = "code"
+	guessedUserCode = "user code"
 )
 
 // subject is what a try is about, for those who read the audit record.
@@ -173,6 +174,12 @@ func (b *Brake) seldom(ctx context.Context, p *pass, prove func(context.Context)
 		b.settle(ctx, p, storage.TryWrong)
 	}
 	return err
+}
+
+// TryUserCode is [Brake.Try] for a code that a signed-in user reads from the screen of another device. The account
+// that is tried is the user who tries: so that nobody guesses from many addresses, nor keeps others out.
+func (b *Brake) TryUserCode(ctx context.Context, user storage.UserID, address string, prove func(context.Context) (right bool, err error)) error {
+	return b.run(ctx, &pass{about: subject{username: string(user), address: address, what: guessedUserCode}, try: b.digest.userCode(user, address)}, prove)
 }
 
 func (b *Brake) run(ctx context.Context, p *pass, prove func(context.Context) (bool, error)) error {

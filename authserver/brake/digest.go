@@ -45,6 +45,16 @@ func (d digester) client(client storage.ClientID, address string) storage.Try {
 	return t
 }
 
+// userCode names a try of a user to name the code of a device.
+func (d digester) userCode(user storage.UserID, address string) storage.Try {
+	place, limited := network(address)
+	t := storage.Try{Account: d.sum("code account", string(user)), Pair: d.sum("code pair", string(user), place)}
+	if limited {
+		t.Address = d.sum("code address", place)
+	}
+	return t
+}
+
 // sum is the digest of some words, each with its length, so that no two lists of them are alike.
 func (d digester) sum(words ...string) string {
 	mac := hmac.New(sha256.New, d.key)

@@ -27,7 +27,7 @@ func newMetrics(r prometheus.Registerer, floor *Floor) (*metrics, error) {
 		}),
 	}
 	for _, by := range []storage.BrakeScope{storage.BrakeAccount, storage.BrakePair, storage.BrakeAddress} {
-		for _, what := range []string{guessedPassword, guessedSecret, guessedCode} {
+		for _, what := range []string{guessedPassword, guessedSecret, guessedCode, guessedUserCode} {
 			m.refused.WithLabelValues(what, string(by))
 			m.engaged.WithLabelValues(what, string(by))
 		}

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/tallystick/tallystick/authserver/issue"
@@ -10,6 +11,9 @@ import (
 type Answer struct {
 	issue.Pair
 
+	// LoginData is what whoever issued a login token gives to whoever redeems it; nil for none. It is their
+	// word, not the server's.
+	LoginData json.RawMessage
 	// At is when it was decided: what is left of the tokens is counted from here.
 	At time.Time
 }
@@ -26,12 +30,14 @@ type wire struct {
 	Product          string `json:"product,omitempty"`
 	Terminal         string `json:"terminal,omitempty"`
 	Version          int64  `json:"version,omitempty"`
+
+	LoginData json.RawMessage `json:"login_data,omitempty"`
 }
 
 func (a Answer) wire() wire {
 	w := wire{
 		AccessToken: a.Access.Reveal(), TokenType: "Bearer", ExpiresIn: left(a.AccessExpires, a.At),
-		RefreshToken: a.Refresh.Reveal(), Scope: a.Scope,
+		RefreshToken: a.Refresh.Reveal(), Scope: a.Scope, LoginData: a.LoginData,
 	}
 	if w.RefreshToken != "" {
 		w.RefreshExpiresIn = left(a.RefreshExpires, a.At)

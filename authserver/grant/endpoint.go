@@ -52,6 +52,8 @@ type Config struct {
 	Nonces storage.Nonces
 	// Federation proves users by other providers. Optional.
 	Federation Federation
+	// Handoffs says what device codes and login tokens stand for; [handoff.Desk] does. Nil for none.
+	Handoffs Handoffs
 	// Now tells the time; nil for time.Now.
 	Now func() time.Time
 	// Metrics counts requests; nil for not.
@@ -89,6 +91,10 @@ func New(cfg Config) (*Endpoint, error) {
 		for _, grantType := range cfg.Federation.Grants() {
 			e.flows[grantType] = e.signIn(&federatedGrant{cfg.Federation})
 		}
+	}
+	if cfg.Handoffs != nil {
+		e.flows[oauth.GrantDeviceCode] = e.collect(e.deviceCode)
+		e.flows[oauth.GrantLoginToken] = e.collect(e.loginToken)
 	}
 	var err error
 	e.metrics, err = newMetrics(cfg.Metrics, e.Grants())
@@ -131,7 +137,7 @@ func (e *Endpoint) Redeem(ctx context.Context, r *Request) (Answer, error) {
 		e.record(ctx, r, err)
 		return Answer{}, err
 	}
-	return Answer{Pair: pair, At: r.now}, nil
+	return Answer{Pair: pair, LoginData: r.loginData, At: r.now}, nil
 }
 
 func (e *Endpoint) redeem(ctx context.Context, r *Request) (issue.Pair, error) {
@@ -159,7 +165,8 @@ func (e *Endpoint) redeem(ctx context.Context, r *Request) (issue.Pair, error) {
 // leave none, or strangers would fill the store: they are counted.
 func (e *Endpoint) record(ctx context.Context, r *Request, err error) {
 	refused, ok := errors.AsType[*oauth.Error](err)
-	if !ok || refused.Code != oauth.InvalidGrant || r.grant == oauth.GrantRefreshToken {
+	free := []string{oauth.GrantRefreshToken, oauth.GrantDeviceCode, oauth.GrantLoginToken}
+	if !ok || refused.Code != oauth.InvalidGrant || slices.Contains(free, r.grant) {
 		return
 	}
 	record := audit.Origin{Actor: "client:" + string(r.client.ID), Client: r.client.ID, Address: r.Address}.Record(audit.SignInRefused, r.now)

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tallystick/tallystick/authserver/client"
+	"github.com/tallystick/tallystick/authserver/handoff"
 	"github.com/tallystick/tallystick/authserver/oauth"
 	"github.com/tallystick/tallystick/authserver/web"
 	"github.com/tallystick/tallystick/keys/secret"
@@ -50,6 +51,9 @@ type Request struct {
 
 	// opened is the password that came encrypted, once it was opened.
 	opened secret.Text
+	// terms are those of the hand-off that is collected, nil for other grants; loginData comes with them.
+	terms     *handoff.Terms
+	loginData json.RawMessage
 }
 
 // Grant returns the grant type.
@@ -108,6 +112,9 @@ func (r *Request) credentials() (client.Credentials, error) {
 
 // device returns what the sign-in says about its device.
 func (r *Request) device() (storage.Device, error) {
+	if r.terms != nil && r.terms.Device != nil {
+		return *r.terms.Device, nil // what was approved is what is signed in
+	}
 	id, err := r.Text("device_id", maxDevice)
 	if err != nil {
 		return storage.Device{}, err

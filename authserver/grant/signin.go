@@ -20,6 +20,9 @@ type Identity struct {
 	// Credential is the number of the password that the proof was checked against; nil for a proof that
 	// does not hang on one. If it has changed before the session is opened, the grant must prove again.
 	Credential *int64
+	// Claim is the hand-off that is the proof; nil for other proofs. It is redeemed with the opening of the
+	// session.
+	Claim *storage.HandoffClaim
 }
 
 // Prover is a grant that signs a user in. It proves who the user is, and that is all it can do: what
@@ -77,11 +80,17 @@ func (e *Endpoint) rule(r *Request) (product.Rule, error) {
 	if err != nil {
 		return product.Rule{}, err
 	}
+	if asked, err = r.bound(asked, r.boundProduct()); err != nil {
+		return product.Rule{}, err
+	}
 	name, err := client.Product(r.client, asked)
 	if err != nil {
 		return product.Rule{}, err
 	}
 	if asked, err = r.Text("terminal", maxTerminal); err != nil {
+		return product.Rule{}, err
+	}
+	if asked, err = r.bound(asked, r.boundTerminal()); err != nil {
 		return product.Rule{}, err
 	}
 	terminal, err := client.Terminal(r.client, asked)
@@ -96,7 +105,10 @@ func scope(r *Request) (string, error) {
 	if err != nil {
 		return "", oauth.Wrap(oauth.InvalidScope, "the scope is too long or has control characters", err)
 	}
-	return client.Scope(r.client, asked)
+	if r.terms == nil {
+		return client.Scope(r.client, asked)
+	}
+	return r.narrowed(asked)
 }
 
 // prove lets the grant prove, opens the session and mints.
@@ -111,7 +123,7 @@ func (e *Endpoint) prove(ctx context.Context, r *Request, p Prover, o order) (is
 		return issue.Pair{}, err
 	}
 	opened, err := e.cfg.Book.Open(ctx, session.SignIn{
-		Grant: r.grant, User: who.User, Credential: who.Credential, Client: r.client.ID, Scope: o.scope, Rule: o.rule,
+		Grant: r.grant, User: who.User, Credential: who.Credential, Claim: who.Claim, Client: r.client.ID, Scope: o.scope, Rule: o.rule,
 		Device: o.device, Data: o.data, Access: draft.Access, Refresh: draft.Refresh, Now: r.now,
 	})
 	if err != nil {

@@ -33,6 +33,9 @@ const (
 	ServerFault            Code = "server_error"
 	TemporarilyUnavailable Code = "temporarily_unavailable"
 	SlowDown               Code = "slow_down"
+	// AuthorizationPending and ExpiredToken are what a waiting device is told (RFC 8628 §3.5).
+	AuthorizationPending Code = "authorization_pending"
+	ExpiredToken         Code = "expired_token"
 	// UnsupportedTokenType is what revocation answers for a token that cannot be revoked by itself.
 	UnsupportedTokenType Code = "unsupported_token_type"
 )
@@ -50,6 +53,10 @@ const (
 	IdentityTaken      Code = "identity_taken"
 	TooManyIdentities  Code = "too_many_identities"
 	LastWayIn          Code = "last_way_in"
+	AlreadyScanned     Code = "already_scanned"
+	AlreadyDecided     Code = "already_decided"
+	NotScanned         Code = "not_scanned"
+	WrongNumber        Code = "wrong_number"
 )
 
 // Error is a refusal as the client sees it, and its cause, which the client never sees.
@@ -128,15 +135,15 @@ func (e *Error) Status() int {
 		return http.StatusInternalServerError
 	case TemporarilyUnavailable:
 		return http.StatusServiceUnavailable
-	case WrongPassword:
+	case WrongPassword, WrongNumber:
 		return http.StatusForbidden
 	case NotFound:
 		return http.StatusNotFound
-	case AlreadyExists, SessionShared, NotAllowedOnItself, IdentityTaken, TooManyIdentities, LastWayIn:
+	case AlreadyExists, SessionShared, NotAllowedOnItself, IdentityTaken, TooManyIdentities, LastWayIn, AlreadyScanned, AlreadyDecided, NotScanned:
 		return http.StatusConflict
 	case ChangedInBetween:
 		return http.StatusPreconditionFailed
-	case InvalidRequest, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope, AccessDenied, SlowDown,
+	case InvalidRequest, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope, AccessDenied, SlowDown, AuthorizationPending, ExpiredToken,
 		UnsupportedTokenType, PasswordRefused:
 		return http.StatusBadRequest
 	}

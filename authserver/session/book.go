@@ -19,6 +19,8 @@ import (
 type Config struct {
 	Sessions  storage.Sessions
 	Refreshes storage.Refreshes
+	// Starts tells which session was started from which; nil if that is not asked.
+	Starts storage.Starts
 	// Announcer hurries ends to other processes; nil if there are none.
 	Announcer storage.Announcer
 	// Ended acts on ends in this process before the answer is written; nil if nobody here must know.
@@ -35,6 +37,7 @@ type Config struct {
 type Book struct {
 	sessions  storage.Sessions
 	refreshes storage.Refreshes
+	starts    storage.Starts
 	announcer storage.Announcer
 	ended     func([]storage.Event)
 	trail     *audit.Trail
@@ -47,7 +50,7 @@ func New(cfg Config) (*Book, error) {
 	if cfg.Sessions == nil || cfg.Refreshes == nil || cfg.Trail == nil {
 		return nil, errors.New("session: the stores of sessions and refresh tokens and the trail are needed")
 	}
-	b := &Book{sessions: cfg.Sessions, refreshes: cfg.Refreshes, announcer: cfg.Announcer, ended: cfg.Ended, trail: cfg.Trail, now: cfg.Now}
+	b := &Book{sessions: cfg.Sessions, refreshes: cfg.Refreshes, starts: cfg.Starts, announcer: cfg.Announcer, ended: cfg.Ended, trail: cfg.Trail, now: cfg.Now}
 	if b.now == nil {
 		b.now = time.Now
 	}
@@ -68,6 +71,8 @@ type SignIn struct {
 	Rule       product.Rule
 	Device     storage.Device
 	Data       json.RawMessage
+	// Claim is the hand-off that proves it; nil for other proofs.
+	Claim *storage.HandoffClaim
 	// Access stamps the access token to hand out if a session is made; Refresh is the first refresh
 	// token, nil for none.
 	Access  storage.Stamp
@@ -100,6 +105,7 @@ func (s *SignIn) opening() storage.Opening {
 		Refresh:     s.Refresh,
 		MaxSessions: s.Rule.MaxSessions,
 		Credential:  s.Credential,
+		Claim:       s.Claim,
 		Audit:       s.audit(now),
 		Now:         now,
 	}
@@ -108,8 +114,15 @@ func (s *SignIn) opening() storage.Opening {
 func (s *SignIn) audit(now time.Time) *storage.AuditRecord {
 	record := audit.Origin{Actor: "user:" + string(s.User), Client: s.Client, Address: s.Device.Address}.Record(audit.SessionOpened, now)
 	record.User = s.User
-	record.Detail = audit.Detail("grant", s.Grant, "product", s.Rule.Product, "terminal", s.Rule.Terminal, "device_name", s.Device.Name)
+	record.Detail = audit.Detail("grant", s.Grant, "product", s.Rule.Product, "terminal", s.Rule.Terminal, "device_name", s.Device.Name, "started_by", s.startedBy())
 	return &record
+}
+
+func (s *SignIn) startedBy() storage.SessionID {
+	if s.Claim == nil {
+		return ""
+	}
+	return s.Claim.By
 }
 
 // Session returns a session, ended or not; [storage.ErrNotFound] if there is none any more.
@@ -147,7 +160,7 @@ func (b *Book) End(ctx context.Context, order storage.EndOrder, from audit.Origi
 	if order.Audit == nil {
 		record := from.Record(audit.SessionEnded, order.Now)
 		record.User, record.Session = order.User, order.Session
-		record.Detail = audit.Detail("reason", order.Reason, "product", order.Product, "terminal", order.Terminal, "except", order.Except)
+		record.Detail = audit.Detail("reason", order.Reason, "product", order.Product, "terminal", order.Terminal, "except", order.Except, "started_by", order.StartedBy)
 		order.Audit = &record
 	}
 	events, err := b.sessions.End(ctx, order)

@@ -49,6 +49,23 @@ func (b *Book) Revoke(ctx context.Context, jti string, client storage.ClientID, 
 	return events, nil
 }
 
+// Started tells from which session each session of a user was started by a hand-off; those that were not are
+// missing. Of several who share a session, the one who joined last counts.
+func (b *Book) Started(ctx context.Context, user storage.UserID) (map[storage.SessionID]storage.SessionID, error) {
+	if b.starts == nil {
+		return nil, nil
+	}
+	list, err := b.starts.Starts(ctx, user)
+	if err != nil {
+		return nil, fmt.Errorf("starts of sessions: %w", err)
+	}
+	started := make(map[storage.SessionID]storage.SessionID, len(list))
+	for _, s := range list {
+		started[s.Session] = max(started[s.Session], s.Origin)
+	}
+	return started, nil
+}
+
 // Live returns the sessions of a user that live now, newest first.
 func (b *Book) Live(ctx context.Context, user storage.UserID) ([]storage.Session, error) {
 	list, err := b.sessions.LiveSessions(ctx, user, storage.Instant(b.now()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -172,7 +173,18 @@ func (s *signIn) origin(ctx context.Context) error {
 	if c == nil {
 		return nil
 	}
-	return standing(ctx, s.tx, storage.Bearer{Session: c.By, Client: c.Client, IssuedAt: c.ApprovedAt}, s.now, s.db.d.ForShare)
+	b := storage.Bearer{Session: c.By, Client: c.Client, IssuedAt: c.ApprovedAt}
+	if c.By != "" {
+		by, err := scanSession(s.tx.QueryRowContext(ctx, selectSession+s.db.d.ForShare, string(c.By)))
+		if errors.Is(err, sql.ErrNoRows) {
+			return &storage.EndedError{End: expiredAt(s.now)}
+		}
+		if err != nil {
+			return fmt.Errorf("lock session that approved: %w", err)
+		}
+		b.Client = by.Client
+	}
+	return standing(ctx, s.tx, b, s.now, s.db.d.ForShare)
 }
 
 // redeem uses up what the sign-in redeems: of any number who race, one finds the row.

@@ -57,11 +57,12 @@ var arrows = []struct {
 	{"authserver/session", []string{rooms, "storage/failpoint", "authserver/product", "authserver/audit"}},
 	{"authserver/issue", []string{rooms, "authserver/product", "authserver/audit"}},
 	{"authserver/metadata", []string{rooms}},
-	{"authserver/grant", []string{rooms, "authserver/product", "authserver/audit", "authserver/client", "authserver/password", "authserver/session", "authserver/issue", "authserver/federation"}},
+	{"authserver/grant", []string{rooms, "authserver/product", "authserver/audit", "authserver/client", "authserver/password", "authserver/session", "authserver/issue", "authserver/federation", "authserver/handoff"}},
 	{"authserver/federation", []string{rooms, "authserver/audit"}},
 	{"authserver/wechat/wechattest", nil},
 	{"authserver/wechat", []string{rooms, "authserver/federation"}},
 	{"authserver/events", []string{rooms}},
+	{"authserver/handoff", []string{rooms, "authserver/product", "authserver/audit", "authserver/client"}},
 	{"authserver/admin", []string{rooms, "authserver/product", "authserver/audit", "authserver/session", "authserver/password"}},
 	{"authserver/tokeninfo", []string{rooms, "authserver/audit", "authserver/client"}},
 	{"authserver/account", []string{rooms, "authserver/audit", "authserver/password"}},
@@ -104,7 +105,7 @@ func TestGinStopsAtTheEdge(t *testing.T) {
 	t.Parallel()
 	edge := []string{
 		"authserver", "authserver/events", "authserver/web", "authserver/grant", "authserver/metadata",
-		"authserver/tokeninfo", "authserver/federation", "authserver/account", "authserver/adminapi", "resource", "resource/guard", "resource/problem", "resource/walletapi", "cmd/...",
+		"authserver/tokeninfo", "authserver/federation", "authserver/account", "authserver/adminapi", "authserver/handoff", "resource", "resource/guard", "resource/problem", "resource/walletapi", "cmd/...",
 	}
 	for _, p := range list(t) {
 		name := strings.TrimPrefix(p.ImportPath, module+"/")
