@@ -361,6 +361,7 @@ func TestRequestsAreCounted(t *testing.T) {
 	want := []string{
 		name + " client_credentials ok 0", name + " other unsupported_grant_type 1", name + " password ok 2",
 		name + " refresh_token ok 0", name + " refresh_token superseded 1",
+		name + " urn:ietf:params:oauth:grant-type:device_code ok 0", name + " urn:tallystick:grant-type:login-token ok 0",
 	}
 	if d := cmp.Diff(want, k.counted(name)); d != "" {
 		t.Error(d)
