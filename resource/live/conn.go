@@ -240,7 +240,6 @@ func (c *conn) shut(code websocket.StatusCode, reason, why string) {
 
 // write writes the queue, and closes a connection that is over.
 func (c *conn) write() {
-	late := false
 	for {
 		c.mu.Lock()
 		if len(c.queue) == 0 {
@@ -258,9 +257,9 @@ func (c *conn) write() {
 		c.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), c.live.limits.WriteTime)
 		err := c.ws.Write(ctx, websocket.MessageText, f)
-		late = late || ctx.Err() != nil // a frame may be written at the last moment, and the connection closed for it
+		late := ctx.Err() != nil
 		cancel()
-		if err != nil {
+		if err != nil || late { // written at the last moment is late too: the library may have closed it for that
 			why := whyClient
 			if late {
 				why = whySlow
