@@ -30,7 +30,8 @@ const (
 	findUsers   = `SELECT user_id FROM users WHERE user_id IN ({?|, })`
 
 	lockAccounts  = `SELECT ` + accountColumns + ` FROM accounts WHERE account_id IN ({?|, }) ORDER BY account_id`
-	insertAccount = ` accounts (` + accountColumns + `) VALUES (?, ?, ?, 0, 0, 0, 0, ?, 0, 0, NULL, NULL, ?)`
+	insertAccount = ` accounts (account_id, user_id, currency, balance, held, version, fence, created_at, spent, spent_day, frozen_at)` +
+		` VALUES (?, ?, ?, 0, 0, 0, 0, ?, 0, 0, ?)`
 
 	insertAnswers = `INSERT INTO answers (client_id, user_id, idem_key, request_hash, journal_id, code, body, created_at)` +
 		` VALUES {(?, ?, ?, ?, ?, ?, ?, ?)|, }`

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -273,11 +274,11 @@ func walletState(t *testing.T, d *desk) {
 		if err != nil || s.FrozenAt == nil || !s.FrozenAt.Equal(d.now) || s.Reason != "läuft heiß" || len(s.Accounts) != 2 {
 			t.Fatalf("state %+v, %v", s, err)
 		}
-		shown := ""
+		var shown strings.Builder
 		for _, a := range s.Accounts {
-			shown += fmt.Sprintf("%s %v %v %v;", a.Currency, number(a.Limits.Single), number(a.Limits.Daily), a.FrozenAt.Equal(d.now))
+			fmt.Fprintf(&shown, "%s %v %v %v;", a.Currency, number(a.Limits.Single), number(a.Limits.Daily), a.FrozenAt.Equal(d.now))
 		}
-		if diff := cmp.Diff("CNY 5 none true;JPY none 5 true;", shown); diff != "" {
+		if diff := cmp.Diff("CNY 5 none true;JPY none 5 true;", shown.String()); diff != "" {
 			t.Error(diff)
 		}
 		c.Limits = nil
