@@ -47,6 +47,7 @@ func Play(ctx context.Context, t Target, out io.Writer, restart func(context.Con
 		{"3. tom signs in on another phone", p.kickOut},
 		{"4. two browsers share, api terminals live side by side", p.modes},
 		{"5. refresh tokens rotate", p.rotate},
+		{"6. a PC is signed in by the phone, and the phone gives its sign-in away", p.handOver},
 	}
 	for _, s := range steps {
 		fmt.Fprintln(out, s.title)
@@ -55,10 +56,10 @@ func Play(ctx context.Context, t Target, out io.Writer, restart func(context.Con
 		}
 	}
 	if restart == nil {
-		fmt.Fprintln(out, "6. the restart is left out: this instance is not ours to restart")
+		fmt.Fprintln(out, "7. the restart is left out: this instance is not ours to restart")
 		return nil
 	}
-	fmt.Fprintln(out, "6. the process is restarted")
+	fmt.Fprintln(out, "7. the process is restarted")
 	next, err := restart(ctx)
 	if err != nil {
 		return fmt.Errorf("restart: %w", err)
