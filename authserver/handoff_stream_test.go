@@ -28,7 +28,7 @@ func (s *stage) serve(t *testing.T) *httptest.Server {
 	return server
 }
 
-func (s *stage) watch(t *testing.T, ctx context.Context, server *httptest.Server, set func(*http.Request)) *viewer {
+func (s *stage) watch(ctx context.Context, t *testing.T, server *httptest.Server, set func(*http.Request)) *viewer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/v1/device/events", nil)
 	s.must(err)
@@ -80,7 +80,7 @@ func TestDeviceWatchesItsRequest(t *testing.T) {
 	server := s.serve(t)
 
 	asked := s.ask("tv").want(t, http.StatusOK, "")
-	v := s.watch(t, t.Context(), server, inHeader(asked.text("device_code")))
+	v := s.watch(t.Context(), t, server, inHeader(asked.text("device_code")))
 	v.next("pending")
 	if data := v.next("qr"); !strings.Contains(data, asked.text("user_code")) {
 		t.Errorf("the first code: %s", data)
@@ -104,7 +104,7 @@ func TestDeviceWatchesItsRequest(t *testing.T) {
 		"expired": func(fields) { s.clock.Advance(handoff.RequestTTL) },
 	} {
 		asked := s.ask("tv").want(t, http.StatusOK, "")
-		v := s.watch(t, t.Context(), server, func(r *http.Request) { r.URL.RawQuery = "device_code=" + asked.text("device_code") })
+		v := s.watch(t.Context(), t, server, func(r *http.Request) { r.URL.RawQuery = "device_code=" + asked.text("device_code") })
 		v.next("pending")
 		v.next("qr")
 		end(asked)
@@ -123,7 +123,7 @@ func TestAnotherProcessIsHeard(t *testing.T) {
 		s := newStage(t, e)
 		server := s.serve(t)
 		asked := s.ask("tv").want(t, http.StatusOK, "")
-		v := s.watch(t, t.Context(), server, inHeader(asked.text("device_code")))
+		v := s.watch(t.Context(), t, server, inHeader(asked.text("device_code")))
 		v.next("pending")
 		v.next("qr")
 		s.start() // another process over the same store
@@ -139,9 +139,9 @@ func TestStreamsAreBounded(t *testing.T) {
 	asked := s.ask("tv").want(t, http.StatusOK, "")
 	ctx, leave := context.WithCancel(t.Context())
 	for range handoff.MaxStreamsPerRequest {
-		s.watch(t, ctx, server, inHeader(asked.text("device_code"))).next("pending")
+		s.watch(ctx, t, server, inHeader(asked.text("device_code"))).next("pending")
 	}
-	one := s.watch(t, t.Context(), server, inHeader(asked.text("device_code")))
+	one := s.watch(t.Context(), t, server, inHeader(asked.text("device_code")))
 	if body, _ := io.ReadAll(one.answer.Body); one.answer.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("one more: %d %s", one.answer.StatusCode, body)
 	}
@@ -153,7 +153,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		"user code":    inHeader(asked.text("user_code")),
 		"code twice":   func(r *http.Request) { inHeader("tdc_none")(r); r.URL.RawQuery = "device_code=tdc_none" },
 	} {
-		v := s.watch(t, t.Context(), server, set)
+		v := s.watch(t.Context(), t, server, set)
 		if body, _ := io.ReadAll(v.answer.Body); v.answer.StatusCode != http.StatusBadRequest && v.answer.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %d %s", name, v.answer.StatusCode, body)
 		}

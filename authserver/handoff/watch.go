@@ -33,8 +33,8 @@ const (
 
 // stateEvent is the data of the events that are named after states.
 type stateEvent struct {
-	State     storage.HandoffState `json:"state"`
-	ExpiresIn int64                `json:"expires_in"`
+	State     string `json:"state"`
+	ExpiresIn int64  `json:"expires_in"`
 }
 
 // codeEvent is the data of the event qr.
@@ -119,7 +119,7 @@ func (s *stream) look(ctx context.Context) (over bool) {
 	w, err := s.desk.Look(ctx, s.code)
 	switch {
 	case errors.Is(err, &oauth.Error{Code: oauth.NotFound}):
-		_ = s.send(string(storage.HandoffExpired), stateEvent{State: storage.HandoffExpired}) // removed meanwhile; the reader may have gone
+		_ = s.send(string(storage.HandoffExpired), stateEvent{State: string(storage.HandoffExpired)}) // removed meanwhile; the reader may have gone
 		return true
 	case err != nil:
 		return ctx.Err() != nil // the store is away: what is known stays, and the next look is soon
@@ -127,7 +127,7 @@ func (s *stream) look(ctx context.Context) (over bool) {
 	state := w.Request.StateAt(w.At)
 	if state != s.seen {
 		s.seen = state
-		if s.send(eventOf(state), stateEvent{state, secondsLeft(w.Request.ExpiresAt, w.At)}) != nil {
+		if s.send(eventOf(state), stateEvent{eventOf(state), secondsLeft(w.Request.ExpiresAt, w.At)}) != nil {
 			return true
 		}
 	}

@@ -177,7 +177,7 @@ func (p *process) addAuth(parser *token.Parser) error {
 	}
 	p.auth, err = authserver.New(authserver.Config{
 		Issuer: p.cfg.Issuer, Audience: p.cfg.Audience, Products: productConfig(p.cfg),
-		Sessions: p.store, Refreshes: p.store, Users: p.store, Audit: p.store, Handoffs: p.store, Announcer: p.redis, Ended: p.guard.Apply,
+		Sessions: p.store, Refreshes: p.store, Users: p.store, Audit: p.store, Handoffs: p.store, Pacer: p.redis, Announcer: p.redis, Ended: p.guard.Apply,
 		Checker: checker, Manager: manager, Guard: p.guard,
 		Clients: p.clients, Passwords: checker, Brake: p.brake, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: keys.Published{Signing: p.ring, Encryption: p.sealing},
 		Opener: p.sealing, Nonces: p.store, Events: watch, Federation: providers,

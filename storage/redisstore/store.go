@@ -140,6 +140,8 @@ func (s *Store) streamKey() string { return s.prefix + "{events}" }
 
 func (s *Store) lockKey(user storage.UserID) string { return s.prefix + "lock:{" + string(user) + "}" }
 
+func (s *Store) paceKey(key string) string { return s.prefix + "pace:{" + key + "}" }
+
 func (s *Store) brakeKey(kind, digest string) string {
 	return s.prefix + "{brake}:" + kind + ":" + digest
 }
