@@ -71,7 +71,7 @@ func (m *MariaDB) Restart(ctx context.Context) (err error) {
 	if m.Process, err = Launch(Program{Path: m.path, Args: m.args}); err != nil {
 		return err
 	}
-	return m.Await("MariaDB", func() bool { return m.execute(ctx, "SELECT 1") == nil })
+	return m.Await("MariaDB", func() bool { return m.Execute(ctx, "SELECT 1") == nil })
 }
 
 // DSN names a database of the server.
@@ -82,10 +82,11 @@ func DSN(addr, database string) string { return fmt.Sprintf("root@tcp(%s)/%s", a
 
 // Create makes an empty database.
 func (m *MariaDB) Create(ctx context.Context, database string) error {
-	return m.execute(ctx, "CREATE DATABASE "+database+" CHARACTER SET utf8mb4")
+	return m.Execute(ctx, "CREATE DATABASE "+database+" CHARACTER SET utf8mb4")
 }
 
-func (m *MariaDB) execute(ctx context.Context, statement string) error {
+// Execute runs a statement as root, on a connection of its own.
+func (m *MariaDB) Execute(ctx context.Context, statement string) error {
 	cfg, err := mysql.ParseDSN(m.DSN(""))
 	if err != nil {
 		return err

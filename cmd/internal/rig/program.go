@@ -146,6 +146,13 @@ func (p *Process) Kill() {
 	<-p.exited
 }
 
+// Pause stops the process in the middle of whatever it does, as a machine that hangs would. It keeps its
+// connections and its locks, and goes on with Resume.
+func (p *Process) Pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on. It finds that time has passed.
+func (p *Process) Resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
 // Await polls until ready says yes.
 func (p *Process) Await(what string, ready func() bool) error {
 	deadline := time.Now().Add(ReadyWithin)

@@ -124,7 +124,7 @@ func (s *Site) addClients(ctx context.Context) error {
 	for name, args := range map[string][]string{
 		"shop-app":  {"--type", "public", "--product", "shop", "--terminal", "mobile", "--terminal", "browser", "--terminal", "api", "--grant", "password", "--grant", "refresh_token", "--scope", "wallet:read", "--scope", "wallet:transfer"},
 		"music-app": {"--type", "public", "--product", "music", "--terminal", "mobile", "--terminal", "browser", "--grant", "password", "--grant", "refresh_token", "--scope", "wallet:read"},
-		"billing":   {"--type", "confidential", "--grant", "client_credentials", "--scope", "wallet:deposit"},
+		"billing":   {"--type", "confidential", "--grant", "client_credentials", "--scope", "wallet:deposit", "--scope", "wallet:withdraw", "--scope", "wallet:hold", "--scope", "wallet:reverse", "--scope", "wallet:read_any"},
 	} {
 		var made struct {
 			Secret string `json:"client_secret"`
