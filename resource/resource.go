@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/tallystick/tallystick/resource/apidoc"
 	"github.com/tallystick/tallystick/resource/guard"
 	"github.com/tallystick/tallystick/resource/problem"
 	"github.com/tallystick/tallystick/resource/wallet"
@@ -46,6 +48,7 @@ type Server struct {
 	api      *walletapi.API
 	books    storage.Bookkeeper
 	problems *problem.Renderer
+	document *apidoc.Document
 }
 
 // New assembles the wallet service.
@@ -65,8 +68,12 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resource: %w", err)
 	}
+	document, err := apidoc.New()
+	if err != nil {
+		return nil, fmt.Errorf("resource: %w", err)
+	}
 	return &Server{
-		guard: cfg.Guard, wallet: w, api: api, books: cfg.Books,
+		guard: cfg.Guard, wallet: w, api: api, books: cfg.Books, document: document,
 		problems: problem.NewRenderer(problem.Config{RequestID: cfg.RequestID, Log: cfg.Wallet.Log}),
 	}, nil
 }
@@ -74,7 +81,7 @@ func New(cfg Config) (*Server, error) {
 // Wallet is the wallet behind the routes, for what does not come over HTTP.
 func (s *Server) Wallet() *wallet.Wallet { return s.wallet }
 
-// Register mounts the routes of the wallet.
+// Register mounts the routes of the wallet, and its document, which needs no token.
 func (s *Server) Register(r gin.IRouter) {
 	user := func(scope string) gin.HandlerFunc {
 		return s.guard.Admit(guard.Need{Scopes: []string{scope}, Holder: guard.UserToken})
@@ -110,4 +117,9 @@ func (s *Server) Register(r gin.IRouter) {
 	r.POST("/v1/holds/:id/capture", strictAnyone(ScopeHold), h(s.api.Capture))
 	r.POST("/v1/holds/:id/void", strictAnyone(ScopeHold), h(s.api.Void))
 	r.POST("/v1/deposits", strictClient(ScopeDeposit), h(s.api.Deposit))
+
+	for path, serve := range map[string]http.HandlerFunc{apidoc.Path: s.document.ServeJSON, apidoc.PagePath: s.document.ServePage} {
+		r.GET(path, gin.WrapF(serve))
+		r.HEAD(path, gin.WrapF(serve))
+	}
 }

@@ -50,6 +50,8 @@ type stand struct {
 	server *resource.Server
 	http   *httptest.Server
 	log    *syncBuffer
+	// contract is what every request and answer is held against.
+	contract *contract
 }
 
 // option changes a stand before it is built.
@@ -86,6 +88,7 @@ func newStand(t testing.TB, e engine.Engine, options ...option) *stand {
 		Wallet: cfg, Books: s.db, Guard: s.guard, RequestID: func(context.Context) string { return "req-1" },
 	})
 	must(t, err)
+	s.contract = newContract(t)
 	r := gin.New()
 	s.server.Register(r)
 	s.http = httptest.NewServer(r)
@@ -229,7 +232,12 @@ func (s *stand) try(ctx context.Context, c call) (got, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return got{resp.StatusCode, resp.Header, body}, err
+	if err != nil {
+		return got{}, err
+	}
+	g := got{resp.StatusCode, resp.Header, body}
+	s.contract.check(s.t, req, c.body, g)
+	return g, nil
 }
 
 func key(k string) http.Header { return http.Header{"Idempotency-Key": {k}} }

@@ -44,6 +44,7 @@ var arrows = []struct {
 	{"resource/sealer", []string{"storage"}},
 	{"resource/problem", []string{"resource/wallet", "resource/guard", "storage", "storage/money"}},
 	{"resource/walletapi", []string{"resource/wallet", "resource/guard", "resource/problem", "storage", "storage/money"}},
+	{"resource/apidoc", []string{"resource/problem"}},
 	{"resource/live", []string{"resource/guard", "storage", "keys/token"}},
 	{"resource", []string{"resource/...", "storage"}},
 	{"authserver/sdk", nil},
