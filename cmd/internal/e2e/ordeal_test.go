@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,11 +72,11 @@ func TestDatabasesThatRefuse(t *testing.T) {
 		}, true)
 	})
 	t.Run("pool exhausted: its connections wait for a lock", func(t *testing.T) {
-		var tx *sql.Tx
+		var tables *sql.Conn
 		var wg sync.WaitGroup
 		m, user := &till{installation: i, wallets: []string{i.wallet}, app: billing(t, i.target)}, i.target.Users["amy"].Sub
 		outage(t, i, func() {
-			tx = lockAll(t, db, "accounts", "sessions")
+			tables = lockTables(t, db, "accounts", "sessions")
 			for n := range 4 { // more than there are connections
 				wg.Go(func() {
 					r, err := m.at(t, 0, "/v1/deposits", fmt.Sprint("in the crowd ", n), fmt.Sprintf(`{"user":%q,"amount":1,"currency":"CNY","reference":"r"}`, user))
@@ -84,7 +85,7 @@ func TestDatabasesThatRefuse(t *testing.T) {
 					}
 				})
 			}
-		}, func() { _ = tx.Rollback() }, true)
+		}, func() { _ = tables.Close() }, true)
 		wg.Wait()
 	})
 	t.Logf("%s", command(t, "", "ledger", "verify", "--config", i.config))
@@ -122,21 +123,19 @@ func crowdOut(t *testing.T, db *rig.MariaDB, proxy *faultproxy.Proxy) (taken []*
 	return taken
 }
 
-// lockAll locks every row of some tables.
-func lockAll(t *testing.T, db *rig.MariaDB, tables ...string) *sql.Tx {
+// lockTables keeps everybody from reading and writing some tables, until the connection that it returns is closed.
+func lockTables(t *testing.T, db *rig.MariaDB, tables ...string) *sql.Conn {
 	t.Helper()
-	tx, err := pool(t, db).BeginTx(context.WithoutCancel(t.Context()), nil)
+	p := pool(t, db)
+	p.SetMaxIdleConns(0)
+	c, err := p.Conn(context.WithoutCancel(t.Context()))
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.ExecContext(t.Context(), "LOCK TABLES "+strings.Join(tables, " WRITE, ")+" WRITE"); err != nil {
 		t.Error(err)
-		return tx
 	}
-	for _, table := range tables {
-		var n int
-		if err := tx.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM (SELECT 1 FROM "+table+" FOR UPDATE) AS every").Scan(&n); err != nil || n == 0 {
-			t.Errorf("lock %s: %d rows, %v", table, n, err)
-		}
-	}
-	return tx
+	return c
 }
 
 // TestHolderThatOutlivesItsLock stops a wallet in the middle of what it does, for longer than its locks
