@@ -153,6 +153,8 @@ type Retention struct {
 	Audit   time.Duration
 	// Handoffs, the requests of devices and login tokens, are kept beyond their expiry.
 	Handoffs time.Duration
+	// DeadDeliveries are ledger events that a webhook did not take, kept from when they were given up.
+	DeadDeliveries time.Duration
 }
 
 // Product is a product by its terminals: mobile, browser and api.
@@ -305,7 +307,7 @@ func Default() Config {
 			WriteTime: 5 * time.Second,
 		},
 		Retention: Retention{
-			Sessions: day, RefreshTokens: day, Events: time.Hour, RevokedTokens: time.Hour, Answers: DefaultAnswers, Audit: DefaultAudit, Handoffs: day,
+			Sessions: day, RefreshTokens: day, Events: time.Hour, RevokedTokens: time.Hour, Answers: DefaultAnswers, Audit: DefaultAudit, Handoffs: day, DeadDeliveries: 90 * day,
 		},
 		Log: Log{Level: "info", Format: "json"},
 	}

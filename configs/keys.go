@@ -108,6 +108,7 @@ func (c *Config) keys() []key { //nolint:funlen // a table: one line for each ke
 		span("retention.answers", &r.Answers),
 		span("retention.audit", &r.Audit),
 		span("retention.handoffs", &r.Handoffs),
+		span("retention.dead_deliveries", &r.DeadDeliveries),
 		text("log.level", &c.Log.Level),
 		text("log.format", &c.Log.Format),
 	}

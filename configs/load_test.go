@@ -264,6 +264,7 @@ func TestEveryRefusalHasItsKey(t *testing.T) {
 		{"retention: {revoked_tokens: 1m}", "retention.revoked_tokens", "is not between 10m0s"},
 		{"retention: {answers: 1d}", "retention.answers", "1d is not between 7d and 36500d"},
 		{"retention: {handoffs: 1m}", "retention.handoffs", "1m0s is not between 10m0s and 36500d"},
+		{"retention: {dead_deliveries: 1h}", "retention.dead_deliveries", "1h0m0s is not between 1d and 36500d"},
 		{"retention: {audit: 1h}", "retention.audit", "1h0m0s is not between 1d and 36500d"},
 		{"log: {format: xml}", "log.format", "is not one of json, text"},
 		{"frobnicate: {a: 1}", "frobnicate.a", "is not known; configs/tallystick.example.yaml lists every key"},

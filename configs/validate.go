@@ -369,6 +369,7 @@ func (c *Config) checkRetention(f *faults) {
 	spanBetween(f, "retention.answers", r.Answers, 7*day, most)
 	spanBetween(f, "retention.audit", r.Audit, day, most)
 	spanBetween(f, "retention.handoffs", r.Handoffs, 10*time.Minute, most)
+	spanBetween(f, "retention.dead_deliveries", r.DeadDeliveries, day, most)
 }
 
 func (c *Config) checkWallet(f *faults) {

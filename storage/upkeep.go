@@ -35,12 +35,14 @@ const (
 	TrimLogins  TrimKind = "login_tokens"
 	// TrimStarts: which session was started from which, by the ExpiresAt of the one that was started.
 	TrimStarts TrimKind = "session_starts"
+	// TrimDead: deliveries that were given up, by DeadAt.
+	TrimDead TrimKind = "dead_deliveries"
 )
 
 // TrimKinds lists the kinds in the order in which they are best trimmed.
 func TrimKinds() []TrimKind {
 	return []TrimKind{
-		TrimRefreshes, TrimSessions, TrimEvents, TrimRevoked, TrimAnswers, TrimNonces, TrimExchanges, TrimDevices, TrimLogins, TrimStarts, TrimAudit,
+		TrimRefreshes, TrimSessions, TrimEvents, TrimRevoked, TrimAnswers, TrimNonces, TrimExchanges, TrimDevices, TrimLogins, TrimStarts, TrimDead, TrimAudit,
 	}
 }
 

@@ -264,6 +264,6 @@ func retention(c configs.Retention) map[storage.TrimKind]time.Duration {
 		storage.TrimSessions: c.Sessions, storage.TrimRefreshes: c.RefreshTokens, storage.TrimEvents: c.Events,
 		storage.TrimRevoked: c.RevokedTokens, storage.TrimAnswers: c.Answers, storage.TrimAudit: c.Audit,
 		storage.TrimNonces: clockSlack, storage.TrimExchanges: clockSlack,
-		storage.TrimDevices: c.Handoffs, storage.TrimLogins: c.Handoffs, storage.TrimStarts: c.Sessions,
+		storage.TrimDevices: c.Handoffs, storage.TrimLogins: c.Handoffs, storage.TrimStarts: c.Sessions, storage.TrimDead: c.DeadDeliveries,
 	}
 }

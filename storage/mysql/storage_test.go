@@ -37,6 +37,11 @@ func TestHandoffs(t *testing.T) {
 	storagetest.Handoffs(t, func(t *testing.T) storagetest.HandoffStore { return engine.MySQL(t).Open(t) })
 }
 
+func TestOutboxes(t *testing.T) {
+	t.Parallel()
+	storagetest.Outboxes(t, func(t *testing.T) storagetest.OutboxStore { return engine.MySQL(t).Open(t) })
+}
+
 func TestUpkeep(t *testing.T) {
 	t.Parallel()
 	storagetest.Upkeep(t, func(t *testing.T) storagetest.UpkeepStore { return engine.MySQL(t).Open(t) })

@@ -35,6 +35,11 @@ func TestHandoffs(t *testing.T) {
 	storagetest.Handoffs(t, func(t *testing.T) storagetest.HandoffStore { return engine.SQLite(t).Open(t) })
 }
 
+func TestOutboxes(t *testing.T) {
+	t.Parallel()
+	storagetest.Outboxes(t, func(t *testing.T) storagetest.OutboxStore { return engine.SQLite(t).Open(t) })
+}
+
 func TestUpkeep(t *testing.T) {
 	t.Parallel()
 	storagetest.Upkeep(t, func(t *testing.T) storagetest.UpkeepStore { return engine.SQLite(t).Open(t) })

@@ -159,7 +159,7 @@ func sentinel(err error) bool {
 	for _, s := range []error{
 		storage.ErrNotFound, storage.ErrExists, storage.ErrStale, storage.ErrConsumed, storage.ErrEnded, storage.ErrExpired,
 		storage.ErrDisabled, storage.ErrInsufficient, storage.ErrKeyReused, storage.ErrClosed, storage.ErrExceeds, storage.ErrOverLimit, storage.ErrFrozen, storage.ErrFull, storage.ErrLastWay, storage.ErrBusy, storage.ErrUnavailable,
-		storage.ErrTaken, storage.ErrWrongNumber, storage.ErrLimit,
+		storage.ErrTaken, storage.ErrWrongNumber, storage.ErrLimit, storage.ErrLost,
 	} {
 		if errors.Is(err, s) {
 			return true

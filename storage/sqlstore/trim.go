@@ -15,7 +15,7 @@ import (
 var _ storage.Upkeep = (*DB)(nil)
 
 const (
-	trimKinds = 11  // kinds of what is trimmed
+	trimKinds = 12  // kinds of what is trimmed
 	trimChunk = 100 // rows that are removed in one transaction
 )
 
@@ -33,6 +33,7 @@ const (
 	dueDevices   = "SELECT request_id, expires_at FROM device_requests WHERE expires_at >= ? AND expires_at < ? ORDER BY expires_at LIMIT ?"
 	dueLogins    = "SELECT token_id, expires_at FROM login_tokens WHERE expires_at >= ? AND expires_at < ? ORDER BY expires_at LIMIT ?"
 	dueStarts    = "SELECT user_id, session_id, origin_id, expires_at FROM session_starts WHERE expires_at >= ? AND expires_at < ? ORDER BY expires_at LIMIT ?"
+	dueDead      = "SELECT destination, number, dead_at FROM outbox_deliveries WHERE dead_at >= ? AND dead_at < ? ORDER BY dead_at LIMIT ?"
 	tokensOf     = "SELECT token_hash, expires_at FROM refresh_tokens WHERE session_id = ? LIMIT ?"
 
 	firstTrim  = " trims (kind, before_at) VALUES (?, ?)"
@@ -50,6 +51,7 @@ const (
 	dropDevice  = "DELETE FROM device_requests WHERE request_id = ?"
 	dropLogin   = "DELETE FROM login_tokens WHERE token_id = ?"
 	dropStart   = "DELETE FROM session_starts WHERE user_id = ? AND session_id = ? AND origin_id = ?"
+	dropDead    = "DELETE FROM outbox_deliveries WHERE destination = ? AND number = ? AND dead_at IS NOT NULL"
 )
 
 // trimRule is how one kind is trimmed. The columns found are the primary key and then the time.
@@ -72,6 +74,7 @@ func trimRules() [trimKinds]trimRule {
 		{storage.TrimDevices, dueDevices, dropDevice, 1},
 		{storage.TrimLogins, dueLogins, dropLogin, 1},
 		{storage.TrimStarts, dueStarts, dropStart, 3},
+		{storage.TrimDead, dueDead, dropDead, 2},
 	}
 }
 
