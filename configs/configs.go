@@ -24,6 +24,7 @@ type Config struct {
 	Products  map[string]Product
 	WeChat    WeChat
 	Wallet    Wallet
+	Webhooks  Webhooks
 	Guard     Guard
 	Live      Live
 	Retention Retention
@@ -211,6 +212,22 @@ type Lock struct {
 	Required bool
 }
 
+// Webhooks are how others are told of ledger events.
+type Webhooks struct {
+	// StreamLength is about how many events the Redis stream keeps.
+	StreamLength int64
+	// Timeout bounds one try to deliver.
+	Timeout time.Duration
+	// Parallel is how many events of one webhook are under way at once.
+	Parallel int
+	// DisableAfter is after how long a webhook that takes nothing is disabled.
+	DisableAfter time.Duration
+	// AllowHTTP lets webhooks have http addresses.
+	AllowHTTP bool
+	// AllowedNetworks are networks that are not public and may be called all the same.
+	AllowedNetworks []string
+}
+
 // Guard is the check of presented tokens.
 type Guard struct {
 	// CacheSize bounds the cache of verified tokens.
@@ -300,7 +317,8 @@ func Default() Config {
 			Currencies: []string{"CNY"}, MaxAmount: DefaultMaxAmount,
 			Lock: Lock{TTL: time.Minute, Wait: time.Minute},
 		},
-		Guard: Guard{CacheSize: 100_000, MaxEnded: 1_000_000, Poll: 100 * time.Millisecond},
+		Webhooks: Webhooks{StreamLength: 100_000, Timeout: 15 * time.Second, Parallel: 8, DisableAfter: 5 * day},
+		Guard:    Guard{CacheSize: 100_000, MaxEnded: 1_000_000, Poll: 100 * time.Millisecond},
 		Live: Live{
 			MaxConnections: 20_000, MaxPerAddress: 512, MaxPerUser: 16, MaxFrame: 16 << 10, FramesPerSecond: 20, FramesAtOnce: 40,
 			MaxInFlight: 8, MaxQueued: 64, SignInTime: 10 * time.Second, PingEvery: 30 * time.Second, PongTime: 10 * time.Second,

@@ -30,7 +30,7 @@ func env(path string) string {
 
 // keys lists every key but those under the names that the operator chooses.
 func (c *Config) keys() []key { //nolint:funlen // a table: one line for each key.
-	l, m, p, b, w, r, v := &c.Listen, &c.MySQL, &c.Password, &c.Brakes, &c.Wallet, &c.Retention, &c.Live
+	l, m, p, b, w, r, v, h := &c.Listen, &c.MySQL, &c.Password, &c.Brakes, &c.Wallet, &c.Retention, &c.Live, &c.Webhooks
 	return []key{
 		text("issuer", &c.Issuer),
 		list("audience", &c.Audience),
@@ -85,6 +85,12 @@ func (c *Config) keys() []key { //nolint:funlen // a table: one line for each ke
 		span("wallet.lock.ttl", &w.Lock.TTL),
 		span("wallet.lock.wait", &w.Lock.Wait),
 		flag("wallet.lock.required", &w.Lock.Required),
+		number("webhooks.stream_length", &h.StreamLength),
+		span("webhooks.timeout", &h.Timeout),
+		number("webhooks.parallel", &h.Parallel),
+		span("webhooks.disable_after", &h.DisableAfter),
+		flag("webhooks.allow_http", &h.AllowHTTP),
+		list("webhooks.allowed_networks", &h.AllowedNetworks),
 		number("guard.cache_size", &c.Guard.CacheSize),
 		number("guard.max_ended", &c.Guard.MaxEnded),
 		span("guard.poll", &c.Guard.Poll),

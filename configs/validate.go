@@ -56,6 +56,7 @@ func (c *Config) faults() faults {
 	c.checkProducts(&f)
 	c.checkWeChat(&f)
 	c.checkWallet(&f)
+	c.checkWebhooks(&f)
 	between(&f, "guard.cache_size", c.Guard.CacheSize, 1, 100_000_000)
 	between(&f, "guard.max_ended", c.Guard.MaxEnded, 1000, 100_000_000)
 	spanBetween(&f, "guard.poll", c.Guard.Poll, 5*time.Millisecond, 500*time.Millisecond)
@@ -389,6 +390,19 @@ func (c *Config) checkWallet(f *faults) {
 	spanBetween(f, "wallet.lock.wait", w.Lock.Wait, 0, 10*time.Minute)
 	if w.Lock.Wait >= c.Listen.RequestTimeout {
 		f.add("", "wallet.lock.wait", "must be shorter than listen.request_timeout (%s), or nobody is left to get the answer", c.Listen.RequestTimeout)
+	}
+}
+
+func (c *Config) checkWebhooks(f *faults) {
+	h := &c.Webhooks
+	between(f, "webhooks.stream_length", h.StreamLength, 100, 10_000_000)
+	spanBetween(f, "webhooks.timeout", h.Timeout, time.Second, time.Minute)
+	between(f, "webhooks.parallel", h.Parallel, 1, 64)
+	spanBetween(f, "webhooks.disable_after", h.DisableAfter, time.Hour, 90*day)
+	for _, n := range h.AllowedNetworks {
+		if p, err := netip.ParsePrefix(n); err != nil || p != p.Masked() {
+			f.add("", "webhooks.allowed_networks", "%q is not a network such as 10.1.0.0/16", n)
+		}
 	}
 }
 

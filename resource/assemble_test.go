@@ -25,17 +25,18 @@ func TestAServerWithAMissingPartIsNotBuilt(t *testing.T) {
 	whole := wallet.Config{Ledger: s.db, Locker: s.locker, Currencies: []money.Currency{"CNY"}}
 	for name, c := range map[string]resource.Config{
 		"no guard":      {Wallet: whole},
-		"no books":      {Wallet: whole, Guard: s.guard},
-		"no ledger":     {Wallet: wallet.Config{Locker: whole.Locker, Currencies: whole.Currencies}, Books: s.db, Guard: s.guard},
-		"no locker":     {Wallet: wallet.Config{Ledger: whole.Ledger, Currencies: whole.Currencies}, Books: s.db, Guard: s.guard},
-		"no currencies": {Wallet: wallet.Config{Ledger: whole.Ledger, Locker: whole.Locker}, Books: s.db, Guard: s.guard},
+		"no outbox":     {Wallet: whole, Guard: s.guard, Books: s.db},
+		"no books":      {Wallet: whole, Guard: s.guard, Outbox: s.outbox},
+		"no ledger":     {Wallet: wallet.Config{Locker: whole.Locker, Currencies: whole.Currencies}, Books: s.db, Outbox: s.outbox, Guard: s.guard},
+		"no locker":     {Wallet: wallet.Config{Ledger: whole.Ledger, Currencies: whole.Currencies}, Books: s.db, Outbox: s.outbox, Guard: s.guard},
+		"no currencies": {Wallet: wallet.Config{Ledger: whole.Ledger, Locker: whole.Locker}, Books: s.db, Outbox: s.outbox, Guard: s.guard},
 	} {
 		word := strings.TrimPrefix(name, "no ")
 		if _, err := resource.New(c); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := resource.New(resource.Config{Wallet: whole, Books: s.db, Guard: s.guard}); err != nil {
+	if _, err := resource.New(resource.Config{Wallet: whole, Books: s.db, Outbox: s.outbox, Guard: s.guard}); err != nil {
 		t.Errorf("whole: %v", err)
 	}
 }
@@ -59,7 +60,7 @@ func TestTheRoutes(t *testing.T) {
 	}
 	want := []string{
 		"GET /v1/wallet", "GET /v1/wallet/entries", "GET /v1/transfers/:id", "GET /v1/holds/:id",
-		"GET /v1/wallets/:sub", "GET /v1/wallets/:sub/entries", "GET /v1/ledger/trial-balance",
+		"GET /v1/wallets/:sub", "GET /v1/wallets/:sub/entries", "GET /v1/ledger/trial-balance", "GET /v1/ledger/events",
 		"POST /v1/transfers", "POST /v1/transfers/:id/reversals", "POST /v1/deposits", "POST /v1/withdrawals",
 		"POST /v1/holds", "POST /v1/holds/:id/capture", "POST /v1/holds/:id/void",
 	}

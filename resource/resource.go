@@ -10,6 +10,7 @@ import (
 
 	"github.com/tallystick/tallystick/resource/apidoc"
 	"github.com/tallystick/tallystick/resource/guard"
+	"github.com/tallystick/tallystick/resource/outbox"
 	"github.com/tallystick/tallystick/resource/problem"
 	"github.com/tallystick/tallystick/resource/wallet"
 	"github.com/tallystick/tallystick/resource/walletapi"
@@ -35,6 +36,8 @@ type Config struct {
 	Wallet wallet.Config
 	// Books are what the trial balance is drawn from.
 	Books storage.Bookkeeper
+	// Outbox reads the ledger's events. It is started and stopped by its owner.
+	Outbox *outbox.Runner
 	// Guard is started and stopped by its owner.
 	Guard *guard.Guard
 	// RequestID reads the request's identifier from its context; nil means that there is none.
@@ -46,6 +49,7 @@ type Server struct {
 	guard    *guard.Guard
 	wallet   *wallet.Wallet
 	api      *walletapi.API
+	events   *walletapi.Events
 	books    storage.Bookkeeper
 	problems *problem.Renderer
 	document *apidoc.Document
@@ -55,6 +59,9 @@ type Server struct {
 func New(cfg Config) (*Server, error) {
 	if cfg.Guard == nil {
 		return nil, errors.New("resource: no guard")
+	}
+	if cfg.Outbox == nil {
+		return nil, errors.New("resource: no outbox")
 	}
 	if cfg.Books == nil {
 		return nil, errors.New("resource: no books")
@@ -73,7 +80,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("resource: %w", err)
 	}
 	return &Server{
-		guard: cfg.Guard, wallet: w, api: api, books: cfg.Books, document: document,
+		guard: cfg.Guard, wallet: w, api: api, books: cfg.Books, events: walletapi.NewEvents(cfg.Outbox), document: document,
 		problems: problem.NewRenderer(problem.Config{RequestID: cfg.RequestID, Log: cfg.Wallet.Log}),
 	}, nil
 }
@@ -108,6 +115,7 @@ func (s *Server) Register(r gin.IRouter) {
 	r.GET("/v1/wallets/:sub", client(ScopeReadAny), h(s.api.BalancesOf))
 	r.GET("/v1/wallets/:sub/entries", client(ScopeReadAny), h(s.api.EntriesOf))
 	r.GET("/v1/ledger/trial-balance", client(ScopeBooks), h(s.trialBalance))
+	r.GET("/v1/ledger/events", client(ScopeBooks), h(s.events.After))
 	r.POST("/v1/transfers", strictUser(ScopeTransfer), h(s.api.Transfer))
 	r.GET("/v1/transfers/:id", user(ScopeRead), h(s.api.TransferByID))
 	r.POST("/v1/transfers/:id/reversals", strictAnyone(ScopeReverse), h(s.api.Reverse))

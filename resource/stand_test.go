@@ -25,6 +25,7 @@ import (
 	"github.com/tallystick/tallystick/resource"
 	"github.com/tallystick/tallystick/resource/books"
 	"github.com/tallystick/tallystick/resource/guard"
+	"github.com/tallystick/tallystick/resource/outbox"
 	"github.com/tallystick/tallystick/resource/wallet"
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/money"
@@ -47,6 +48,7 @@ type stand struct {
 	guard  *guard.Guard
 	minter *token.Minter
 	locker *locker
+	outbox *outbox.Runner
 	server *resource.Server
 	http   *httptest.Server
 	log    *syncBuffer
@@ -84,7 +86,12 @@ func newStand(t testing.TB, e engine.Engine, options ...option) *stand {
 	for _, o := range options {
 		o(&cfg)
 	}
+	s.outbox, err = outbox.New(outbox.Config{Store: s.db, Interval: 5 * time.Millisecond})
+	must(t, err)
+	s.outbox.Start(ctx)
+	t.Cleanup(s.outbox.Stop)
 	s.server, err = resource.New(resource.Config{
+		Outbox: s.outbox,
 		Wallet: cfg, Books: s.db, Guard: s.guard, RequestID: func(context.Context) string { return "req-1" },
 	})
 	must(t, err)

@@ -100,15 +100,19 @@ type Claim struct {
 	Number int64
 	// TakenAt is when it last took an event; when it was made, if it never did.
 	TakenAt time.Time
-	Until   time.Time
+	// FailingAt is since when it has taken nothing though it was tried; nil if the last try was good, or the webhook was
+	// changed since.
+	FailingAt *time.Time
+	Until     time.Time
 }
 
 // Advance is what was done under a claim.
 type Advance struct {
 	// Number is the new place in the chain, not before that of the claim.
 	Number int64
-	// Taken says that the destination took an event.
-	Taken bool
+	// Taken says that the destination took an event; FailingAt is what the claim's is from now on.
+	Taken     bool
+	FailingAt *time.Time
 	// Put are deliveries to write, new ones or such as are there; Gone are numbers of deliveries that were taken.
 	Put  []Delivery
 	Gone []int64
@@ -123,6 +127,7 @@ type OutboxState struct {
 	Number        int64
 	Waiting, Dead int64
 	TakenAt       time.Time
+	FailingAt     *time.Time
 }
 
 // Outbox keeps how far destinations of ledger events have come. The events themselves are the journals of the
@@ -149,4 +154,11 @@ type Outbox interface {
 	Replay(ctx context.Context, d Destination, number int64, limit int, now time.Time, audit *AuditRecord) (int, error)
 	// OutboxStates tells of every destination, by name.
 	OutboxStates(ctx context.Context) ([]OutboxState, error)
+}
+
+// LedgerEntry is an event as an entry of a stream.
+type LedgerEntry struct {
+	ID, Type string
+	Number   int64
+	Body     []byte
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/tallystick/tallystick/resource"
 	"github.com/tallystick/tallystick/resource/guard"
 	"github.com/tallystick/tallystick/resource/live"
+	"github.com/tallystick/tallystick/resource/outbox"
 	"github.com/tallystick/tallystick/resource/sealer"
 	"github.com/tallystick/tallystick/resource/wallet"
 	"github.com/tallystick/tallystick/storage"
@@ -69,6 +70,7 @@ type process struct {
 	ledger   *sqlstore.Group // of a process that plays wallet
 	resource *resource.Server
 	sealer   *sealer.Runner
+	outbox   *outbox.Runner
 	live     *live.Live
 	upkeep   *upkeep.Runner
 	health   *serve.Health
@@ -238,12 +240,17 @@ func (p *process) addWallet() (err error) {
 	if p.sealer, err = sealer.New(sealer.Config{Store: p.store, Log: p.log, Metrics: p.registry}); err != nil {
 		return err
 	}
+	if p.outbox, err = outbox.New(outbox.Config{
+		Store: p.store, Stream: p.redis, StreamLength: p.cfg.Webhooks.StreamLength, Stopping: p.stopping, Log: p.log, Metrics: p.registry,
+	}); err != nil {
+		return err
+	}
 	p.resource, err = resource.New(resource.Config{
 		Wallet: wallet.Config{
 			Ledger: p.ledger, Locker: p.redis, Currencies: currencies, MaxAmount: p.cfg.Wallet.MaxAmount,
 			LockWait: p.cfg.Wallet.Lock.Wait, Stopping: p.stopping, LockRequired: p.cfg.Wallet.Lock.Required, Log: p.log, Metrics: p.registry,
 		},
-		Books: p.store, Guard: p.guard, RequestID: serve.RequestID,
+		Books: p.store, Outbox: p.outbox, Guard: p.guard, RequestID: serve.RequestID,
 	})
 	return err
 }
@@ -334,6 +341,8 @@ func (p *process) run(ctx context.Context, ready func(addr string) error) error 
 	if p.ledger != nil {
 		p.sealer.Start(ctx)
 		defer p.sealer.Stop()
+		p.outbox.Start(ctx)
+		defer p.outbox.Stop()
 		p.ledger.Start()
 		defer p.ledger.Stop() // after the server, whose requests wait for it
 	}

@@ -15,13 +15,14 @@ const (
 	deliveryColumns = "destination, number, journal_id, from_user, to_user, attempts, next_at, last_at, fault, dead_at"
 
 	claimOutbox   = "UPDATE outbox SET epoch = epoch + 1, holder = ?, until_at = ? WHERE destination = ? AND (holder = ? OR until_at <= ?)"
-	selectOutbox  = "SELECT number, epoch, taken_at, until_at FROM outbox WHERE destination = ?"
+	selectOutbox  = "SELECT number, epoch, taken_at, failing_at, until_at FROM outbox WHERE destination = ?"
 	outboxTail    = " outbox (destination, number, epoch, holder, until_at, taken_at) VALUES (?, ?, 0, '', 0, ?)"
-	advanceOutbox = "UPDATE outbox SET number = ?, until_at = ?, taken_at = COALESCE(?, taken_at) WHERE destination = ? AND epoch = ? AND number <= ?"
+	advanceOutbox = "UPDATE outbox SET number = ?, until_at = ?, taken_at = COALESCE(?, taken_at), failing_at = ? WHERE destination = ? AND epoch = ? AND number <= ?"
 	releaseOutbox = "UPDATE outbox SET until_at = 0 WHERE destination = ? AND epoch = ?"
+	renewOutbox   = "UPDATE outbox SET epoch = epoch + 1, failing_at = NULL WHERE destination = ?"
 	disturbOutbox = "UPDATE outbox SET epoch = epoch + 1 WHERE destination = ?"
 	deleteOutbox  = "DELETE FROM outbox WHERE destination = ?"
-	listOutbox    = "SELECT destination, number, taken_at, " +
+	listOutbox    = "SELECT destination, number, taken_at, failing_at, " +
 		"(SELECT COUNT(*) FROM outbox_deliveries w WHERE w.destination = o.destination AND w.dead_at IS NULL), " +
 		"(SELECT COUNT(*) FROM outbox_deliveries d WHERE d.destination = o.destination AND d.dead_at IS NOT NULL) " +
 		"FROM outbox o WHERE destination > ? ORDER BY destination LIMIT ?"
@@ -47,10 +48,11 @@ func (db *DB) Claim(ctx context.Context, d storage.Destination, holder string, t
 		}
 		c = storage.Claim{Destination: d}
 		var taken, until int64
-		if err := tx.QueryRowContext(ctx, selectOutbox, string(d)).Scan(&c.Number, &c.Epoch, &taken, &until); err != nil {
+		var failing sql.NullInt64
+		if err := tx.QueryRowContext(ctx, selectOutbox, string(d)).Scan(&c.Number, &c.Epoch, &taken, &failing, &until); err != nil {
 			return err
 		}
-		c.TakenAt, c.Until = instant(taken), instant(until)
+		c.TakenAt, c.FailingAt, c.Until = instant(taken), instantOrNil(failing), instant(until)
 		if n == 0 {
 			return storage.ErrBusy
 		}
@@ -89,7 +91,7 @@ func (db *DB) Advance(ctx context.Context, c storage.Claim, a storage.Advance) e
 		if a.Taken {
 			taken = micros(storage.Instant(a.Now))
 		}
-		n, err := affect(ctx, tx, advanceOutbox, a.Number, micros(storage.Instant(a.Until)), taken, string(c.Destination), c.Epoch, a.Number)
+		n, err := affect(ctx, tx, advanceOutbox, a.Number, micros(storage.Instant(a.Until)), taken, microsOrNil(a.FailingAt), string(c.Destination), c.Epoch, a.Number)
 		if err != nil {
 			return err
 		}
@@ -185,8 +187,9 @@ func (db *DB) OutboxStates(ctx context.Context) (list []storage.OutboxState, err
 	err = db.read(ctx, "read destinations", func(ctx context.Context, q querier) (err error) {
 		list, err = collect(ctx, q, func(row scanner) (s storage.OutboxState, err error) {
 			var at int64
-			err = row.Scan(&s.Destination, &s.Number, &at, &s.Waiting, &s.Dead)
-			s.TakenAt = instant(at)
+			var failing sql.NullInt64
+			err = row.Scan(&s.Destination, &s.Number, &at, &failing, &s.Waiting, &s.Dead)
+			s.TakenAt, s.FailingAt = instant(at), instantOrNil(failing)
 			return s, err
 		}, listOutbox, "", storage.MaxWebhooks+1)
 		return err

@@ -77,7 +77,7 @@ func (db *DB) UpdateWebhook(ctx context.Context, w storage.Webhook, audit *stora
 		if n == 0 {
 			return storage.ErrStale
 		}
-		if _, err := tx.ExecContext(ctx, disturbOutbox, string(w.ID)); err != nil {
+		if _, err := tx.ExecContext(ctx, renewOutbox, string(w.ID)); err != nil {
 			return err
 		}
 		return appendAudit(ctx, tx, audit)

@@ -206,7 +206,7 @@ func outboxLife(d *outboxDesk) {
 
 	d3.Attempts, d3.DeadAt, d3.Fault = 10, &d.at, "status 400"
 	d8.Attempts, d8.DeadAt = 10, &d.at
-	d.ok(d.Advance(d.Context(), c, storage.Advance{Number: 9, Taken: true, Put: []storage.Delivery{d3, d8}, Gone: []int64{5}, Until: c.Until, Now: d.at.Add(time.Second)}))
+	d.ok(d.Advance(d.Context(), c, storage.Advance{Number: 9, Taken: true, FailingAt: &d.at, Put: []storage.Delivery{d3, d8}, Gone: []int64{5}, Until: c.Until, Now: d.at.Add(time.Second)}))
 	waiting, err = d.Waiting(d.Context(), "a")
 	d.ok(err)
 	d.same(len(waiting), 0)
@@ -219,7 +219,7 @@ func outboxLife(d *outboxDesk) {
 	states, err := d.OutboxStates(d.Context())
 	d.ok(err)
 	d.same(states, []storage.OutboxState{
-		{Destination: "a", Number: 9, Dead: 2, TakenAt: d.at.Add(time.Second)},
+		{Destination: "a", Number: 9, Dead: 2, TakenAt: d.at.Add(time.Second), FailingAt: &d.at},
 		{Destination: "b", Number: 9, Waiting: 1, TakenAt: d.at},
 	})
 

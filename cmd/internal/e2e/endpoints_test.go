@@ -47,6 +47,7 @@ func endpoints(target story.Target) []endpoint {
 		{method: "GET", path: "/v1/wallets/" + tom, who: ofApp},
 		{method: "GET", path: "/v1/wallets/" + tom + "/entries", who: ofApp},
 		{method: "GET", path: "/v1/ledger/trial-balance", who: ofApp},
+		{method: "GET", path: "/v1/ledger/events?after=0", who: ofApp},
 		{method: "GET", path: "/oauth2/userinfo", who: ofUser},
 		{method: "GET", path: "/v1/sessions", who: ofUser},
 		{method: "DELETE", path: "/v1/sessions/none", who: ofUser},

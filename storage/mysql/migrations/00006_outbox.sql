@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS outbox (
   holder      VARBINARY(64) NOT NULL,
   until_at    BIGINT        NOT NULL,
   taken_at    BIGINT        NOT NULL,
+  failing_at  BIGINT        NULL,
   PRIMARY KEY (destination)
 );
 

@@ -7,6 +7,7 @@ CREATE TABLE outbox (
   holder TEXT NOT NULL,
   until_at INTEGER NOT NULL,
   taken_at INTEGER NOT NULL,
+  failing_at INTEGER NULL,
   PRIMARY KEY (destination)
 ) STRICT, WITHOUT ROWID;
 
