@@ -60,8 +60,10 @@ func (s *stand) deposit(user storage.UserID) storage.JournalID {
 	p := storage.Posting{
 		Key: storage.IdempotencyKey{Client: "billing", Key: string(j.ID)}, Bearer: s.bearer, Journal: j,
 		From: storage.WorldAccount("CNY"), To: storage.WalletAccount(user, "CNY"), Now: now,
-		Success: func(j storage.Journal) storage.Answer { return storage.Answer{Journal: j.ID, Body: json.RawMessage(`{}`)} },
-		Refuse:  func(err error) storage.Answer { return storage.Answer{Code: err.Error(), Body: json.RawMessage(`{}`)} },
+		Success: func(j storage.Journal) storage.Answer {
+			return storage.Answer{Journal: j.ID, Body: json.RawMessage(`{}`)}
+		},
+		Refuse: func(err error) storage.Answer { return storage.Answer{Code: err.Error(), Body: json.RawMessage(`{}`)} },
 	}
 	out, err := s.db.Post(context.WithoutCancel(s.Context()), p)
 	s.ok(err)
