@@ -23,6 +23,7 @@ import (
 	"github.com/tallystick/tallystick/authserver/handoff"
 	"github.com/tallystick/tallystick/authserver/issue"
 	"github.com/tallystick/tallystick/authserver/metadata"
+	"github.com/tallystick/tallystick/authserver/pages"
 	"github.com/tallystick/tallystick/authserver/password"
 	"github.com/tallystick/tallystick/authserver/product"
 	"github.com/tallystick/tallystick/authserver/sdk/script"
@@ -85,6 +86,9 @@ type Config struct {
 	// Events serves the ends of sessions to guards in other processes. Optional.
 	Events *events.Endpoint
 
+	// Pages are what people see in a browser. Optional.
+	Pages *Pages
+
 	// ChainKey makes each refresh token's identifier out of the one before: 32 bytes that only the
 	// processes of this server know.
 	ChainKey secret.Text
@@ -102,6 +106,16 @@ type Config struct {
 	Log *slog.Logger
 	// Metrics takes the server's metrics. Optional.
 	Metrics prometheus.Registerer
+}
+
+// Pages says how people are served in a browser.
+type Pages struct {
+	// Client is who signs in there; see [pages.Config].
+	Client storage.ClientID
+	// Sealer seals the cookies.
+	Sealer pages.Sealer
+	// Observe is told who a page was shown to. Optional.
+	Observe func(ctx context.Context, p *guard.Principal, refusal *guard.Refusal)
 }
 
 // Handoffs is the stores of hand-offs.
@@ -163,6 +177,7 @@ type Server struct {
 	documents *metadata.Documents
 	providers *federation.Desk // nil for none
 	events    *events.Endpoint // nil for none
+	pages     *pages.Pages     // nil for none
 }
 
 // New assembles the server. It refuses a configuration in which something is missing or wrong.
@@ -207,6 +222,10 @@ func (s *Server) Register(r gin.IRouter) {
 		below.GET(pathEvents, s.events.Admit(), s.edge.Handle(s.events.Watch))
 	}
 
+	if s.pages != nil {
+		s.browse(below)
+	}
+
 	module := gin.WrapH(script.Handler())
 	below.GET(pathModule, module)
 	below.HEAD(pathModule, module)
@@ -233,6 +252,29 @@ func (s *Server) handoffs(below, live gin.IRouter) {
 	holder.POST(pathLogins, s.edge.Handle(s.handoff.IssueLogin))
 	holder.GET(pathLogins, s.edge.Handle(s.handoff.ListLogins))
 	holder.DELETE(pathLogins+"/:"+handoff.LoginParam, s.edge.Handle(s.handoff.RevokeLogin))
+}
+
+// browse mounts what people see in a browser.
+func (s *Server) browse(r gin.IRouter) {
+	p := s.pages
+	r.GET(pages.PathSignIn, p.Page(p.SignIn))
+	r.POST(pages.PathSignIn, p.Page(p.Enter))
+	r.POST(pages.PathAsk, s.edge.Handle(p.Data(p.Ask)))
+	r.GET(pages.PathEvents, s.edge.Handle(p.Data(p.Events)))
+	r.POST(pages.PathCollect, p.Page(p.Collect))
+	r.POST(pages.PathSignOut, p.Page(p.SignOut))
+	r.GET(pages.PathDevice, p.Page(p.Device))
+	r.POST(pages.PathDevice, p.Page(p.Scan))
+	r.POST(pages.PathDecide, p.Page(p.Decide))
+	r.GET(pages.PathAccount, p.Page(p.AccountPage))
+	r.POST(pages.PathEnd, p.Page(p.End))
+	r.POST(pages.PathOthers, p.Page(p.EndOthers))
+	r.POST(pages.PathStarted, p.Page(p.EndStarted))
+	r.POST(pages.PathPassword, p.Page(p.Password))
+	r.POST(pages.PathLanguage, p.Page(p.Language))
+	files := gin.WrapH(p.Files())
+	r.GET(pages.PathFiles+"/*file", files)
+	r.HEAD(pages.PathFiles+"/*file", files)
 }
 
 func (s *Server) administration(r gin.IRouter) {
@@ -262,7 +304,9 @@ func (s *Server) Fallback(engine *gin.Engine) {
 
 // Streams are the routes that answer for as long as their reader stays: whoever listens exempts them
 // from deadlines.
-func (s *Server) Streams() []string { return []string{s.base + pathEvents, s.base + pathDeviceEvents} }
+func (s *Server) Streams() []string {
+	return []string{s.base + pathEvents, s.base + pathDeviceEvents, s.base + pages.PathEvents}
+}
 
 // Handoff hands sign-ins over: for pages that show and approve requests.
 func (s *Server) Handoff() *handoff.Desk { return s.handoff }
@@ -370,6 +414,9 @@ func (s *Server) assembleResources(cfg Config, rules *product.Rules, trail *audi
 	if err != nil {
 		return err
 	}
+	if err := s.assemblePages(cfg); err != nil {
+		return err
+	}
 	users, err := admin.New(admin.Config{
 		Users: cfg.Users, Sessions: s.book, Passwords: cfg.Checker, Trail: trail, Now: cfg.Now, Log: cfg.Log,
 	})
@@ -378,6 +425,19 @@ func (s *Server) assembleResources(cfg Config, rules *product.Rules, trail *audi
 	}
 	s.admin, err = adminapi.New(adminapi.Config{
 		Users: users, Clients: cfg.Manager, Sessions: s.book, Records: cfg.Audit, Products: rules.Products(),
+	})
+	return err
+}
+
+// assemblePages makes the pages, where they are wanted.
+func (s *Server) assemblePages(cfg Config) (err error) {
+	if cfg.Pages == nil {
+		return nil
+	}
+	s.pages, err = pages.New(pages.Config{
+		Issuer: cfg.Issuer, Client: cfg.Pages.Client, Sealer: cfg.Pages.Sealer, Observe: cfg.Pages.Observe,
+		Tokens: s.token, Parser: cfg.Parser, Book: s.book, Refreshes: cfg.Refreshes, Checks: cfg.Sessions, Users: cfg.Users,
+		Clients: cfg.Clients, Devices: s.handoff, Account: s.account, RequestID: cfg.RequestID, Now: cfg.Now, Log: cfg.Log,
 	})
 	return err
 }

@@ -23,6 +23,7 @@ type Config struct {
 	// Products are the products by name.
 	Products  map[string]Product
 	WeChat    WeChat
+	Pages     Pages
 	Wallet    Wallet
 	Webhooks  Webhooks
 	Guard     Guard
@@ -194,6 +195,13 @@ type WeChatApp struct {
 	Platform string
 	// Clients are the OAuth clients that are this mini program.
 	Clients []string
+}
+
+// Pages are what people see in a browser: /signin, /device and /account.
+type Pages struct {
+	// Client is who signs in there: a public client with the grants password, refresh_token and device_code on the
+	// terminal browser. Empty for no pages.
+	Client string
 }
 
 // Wallet is the wallet service.

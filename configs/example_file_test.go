@@ -117,7 +117,7 @@ func TestExampleMentionsEveryKey(t *testing.T) {
 func TestExampleSaysTheDefaults(t *testing.T) {
 	t.Parallel()
 	mustBeSaid := regexp.MustCompile(`^(issuer|mysql\.dsn|redis\.url|keys\.encryption_key_file|products.*)$`)
-	noDefault := regexp.MustCompile(`^(audience|cors.*|listen\.(admin_addr|tls_.*|trusted_proxies)|mysql\.dsn_file|redis\.url_file|keys\.encryption_key|password\.hmac_keys.*|live\.origins|webhooks\.allowed_networks)$`)
+	noDefault := regexp.MustCompile(`^(audience|cors.*|listen\.(admin_addr|tls_.*|trusted_proxies)|mysql\.dsn_file|redis\.url_file|keys\.encryption_key|password\.hmac_keys.*|live\.origins|pages\.client|webhooks\.allowed_networks)$`)
 	_, all := exampleKeys(t, func(path string) bool { return !noDefault.MatchString(path) })
 	_, least := exampleKeys(t, func(path string) bool {
 		section := slices.Contains([]string{"mysql", "redis", "keys"}, path)

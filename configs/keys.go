@@ -80,6 +80,7 @@ func (c *Config) keys() []key { //nolint:funlen // a table: one line for each ke
 		span("brakes.address_window", &b.AddressWindow),
 		text("wechat.base_url", &c.WeChat.BaseURL),
 		span("wechat.timeout", &c.WeChat.Timeout),
+		text("pages.client", &c.Pages.Client),
 		list("wallet.currencies", &w.Currencies),
 		number("wallet.max_amount", &w.MaxAmount),
 		span("wallet.lock.ttl", &w.Lock.TTL),

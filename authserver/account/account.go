@@ -71,8 +71,8 @@ func New(cfg Config) (*Account, error) {
 	return &Account{cfg: cfg}, nil
 }
 
-// end ends one session of a user by its identifier.
-func (a *Account) end(ctx context.Context, p guard.Principal, id storage.SessionID, from audit.Origin) error {
+// EndDevice ends one session of a user by its identifier.
+func (a *Account) EndDevice(ctx context.Context, p guard.Principal, id storage.SessionID, from audit.Origin) error {
 	if len(id) != storage.IDLength {
 		return unknown(nil)
 	}
@@ -108,15 +108,15 @@ func (a *Account) leave(ctx context.Context, p guard.Principal, from audit.Origi
 	return err
 }
 
-// leaveOnly ends all sessions of a user but the one that asks.
-func (a *Account) leaveOnly(ctx context.Context, p guard.Principal, from audit.Origin) error {
+// EndOtherDevices ends all sessions of a user but the one that asks.
+func (a *Account) EndOtherDevices(ctx context.Context, p guard.Principal, from audit.Origin) error {
 	_, err := a.cfg.Book.End(ctx, storage.EndOrder{User: p.User, Except: p.Session, Reason: storage.Kicked}, from)
 	return err
 }
 
-// endStarted ends everything that was started from a session by hand-offs, also if that session has ended
+// EndStarted ends everything that was started from a session by hand-offs, also if that session has ended
 // itself: the phone may be the one that was stolen.
-func (a *Account) endStarted(ctx context.Context, p guard.Principal, origin storage.SessionID, from audit.Origin) error {
+func (a *Account) EndStarted(ctx context.Context, p guard.Principal, origin storage.SessionID, from audit.Origin) error {
 	if len(origin) != storage.IDLength {
 		return unknown(nil)
 	}
@@ -124,26 +124,27 @@ func (a *Account) endStarted(ctx context.Context, p guard.Principal, origin stor
 	return err
 }
 
-// change is a change of password.
-type change struct{ present, chosen secret.Text }
-
-// changePassword changes the password of a user who knows the present one.
-func (a *Account) changePassword(ctx context.Context, p guard.Principal, ch change, from audit.Origin) error {
+// ChangePassword changes the password of a user who knows the present one, of at most 1024 bytes. All other
+// sessions of the user end.
+func (a *Account) ChangePassword(ctx context.Context, p guard.Principal, present, chosen secret.Text, from audit.Origin) error {
+	if len(present.Reveal()) > maxPassword {
+		return oauth.New(oauth.InvalidRequest, "current_password is too long")
+	}
 	user, err := a.cfg.Users.User(ctx, p.User)
 	if err != nil {
 		return fmt.Errorf("change password: read user: %w", err)
 	}
-	if err := a.cfg.Passwords.Acceptable(user.Username, ch.chosen); err != nil {
+	if err := a.cfg.Passwords.Acceptable(user.Username, chosen); err != nil {
 		return refusal(err)
 	}
 	place, err := a.place(ctx, p, from.Address)
 	if err != nil {
 		return err
 	}
-	if user, err = a.prove(ctx, user.Username, place, ch.present); err != nil {
+	if user, err = a.prove(ctx, user.Username, place, present); err != nil {
 		return refusal(err)
 	}
-	hash, err := a.cfg.Passwords.Hash(ctx, ch.chosen)
+	hash, err := a.cfg.Passwords.Hash(ctx, chosen)
 	if err != nil {
 		return refusal(err)
 	}
@@ -213,8 +214,8 @@ func refusal(err error) error {
 	return err
 }
 
-// live lists the sessions of a user.
-func (a *Account) live(ctx context.Context, p guard.Principal) ([]sessionShape, error) {
+// Devices lists the sessions of a user.
+func (a *Account) Devices(ctx context.Context, p guard.Principal) ([]Session, error) {
 	list, err := a.cfg.Book.Live(ctx, p.User)
 	if err != nil {
 		return nil, err
@@ -223,7 +224,7 @@ func (a *Account) live(ctx context.Context, p guard.Principal) ([]sessionShape, 
 	if err != nil {
 		return nil, err
 	}
-	shapes := make([]sessionShape, len(list))
+	shapes := make([]Session, len(list))
 	for i := range list {
 		shapes[i] = shapeOf(&list[i])
 		shapes[i].StartedBy = started[list[i].ID]

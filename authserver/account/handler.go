@@ -26,8 +26,8 @@ const current = "current"
 // maxPassword is the longest present password that is looked at, in bytes, as at the sign-in.
 const maxPassword = 1024
 
-// sessionShape is a session as its user sees it.
-type sessionShape struct {
+// Session is a session as its user sees it.
+type Session struct {
 	Session    storage.SessionID `json:"session_id"`
 	Product    string            `json:"product"`
 	Terminal   storage.Terminal  `json:"terminal"`
@@ -43,8 +43,8 @@ type sessionShape struct {
 	Current   bool              `json:"current"`
 }
 
-func shapeOf(s *storage.Session) sessionShape {
-	return sessionShape{
+func shapeOf(s *storage.Session) Session {
+	return Session{
 		Session: s.ID, Product: s.Product, Terminal: s.Terminal, DeviceID: s.Device.ID, DeviceName: s.Device.Name,
 		Address: s.Device.Address, UserAgent: s.Device.UserAgent,
 		CreatedAt: s.CreatedAt.UTC(), LastSeenAt: s.LastSeenAt.UTC(), ExpiresAt: s.ExpiresAt.UTC(),
@@ -53,12 +53,12 @@ func shapeOf(s *storage.Session) sessionShape {
 
 // listed is a list of sessions as it is sent.
 type listed struct {
-	Sessions []sessionShape `json:"sessions"`
+	Sessions []Session `json:"sessions"`
 }
 
 // List answers sessions.list, the same on a live connection: what [Account.Sessions] answers, to be rendered.
 func (a *Account) List(ctx context.Context, p guard.Principal) (any, error) {
-	list, err := a.live(ctx, p)
+	list, err := a.Devices(ctx, p)
 	return listed{list}, err
 }
 
@@ -71,7 +71,7 @@ func (a *Account) Sessions(c *gin.Context) error {
 	if _, err := web.ParseQuery(c.Request); err != nil {
 		return err
 	}
-	list, err := a.live(c.Request.Context(), p)
+	list, err := a.Devices(c.Request.Context(), p)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (a *Account) End(c *gin.Context) error {
 		return err
 	}
 	if id := c.Param(SessionParam); id != current {
-		return done(c, a.end(c.Request.Context(), p, storage.SessionID(id), from))
+		return done(c, a.EndDevice(c.Request.Context(), p, storage.SessionID(id), from))
 	}
 	return done(c, a.leave(c.Request.Context(), p, from))
 }
@@ -107,12 +107,12 @@ func (a *Account) EndOthers(c *gin.Context) error {
 		if origin == current {
 			origin = string(p.Session)
 		}
-		return done(c, a.endStarted(c.Request.Context(), p, storage.SessionID(origin), from))
+		return done(c, a.EndStarted(c.Request.Context(), p, storage.SessionID(origin), from))
 	}
 	if query.Get("except") != current || query.Has("started_by") {
 		return oauth.New(oauth.InvalidRequest, "say which sessions: except=current for all others, or started_by= and a session_id for all that it has handed over")
 	}
-	return done(c, a.leaveOnly(c.Request.Context(), p, from))
+	return done(c, a.EndOtherDevices(c.Request.Context(), p, from))
 }
 
 // Password is the handler of POST /v1/password.
@@ -131,13 +131,10 @@ func (a *Account) Password(c *gin.Context) error {
 	if err := web.ParseObject(c.Request, &body); err != nil {
 		return err
 	}
-	switch {
-	case body.Present.Empty() || body.Chosen.Empty():
+	if body.Present.Empty() || body.Chosen.Empty() {
 		return oauth.New(oauth.InvalidRequest, "current_password and new_password are both needed")
-	case len(body.Present.Reveal()) > maxPassword:
-		return oauth.New(oauth.InvalidRequest, "current_password is too long")
 	}
-	return done(c, a.changePassword(c.Request.Context(), p, change{body.Present, body.Chosen}, from))
+	return done(c, a.ChangePassword(c.Request.Context(), p, body.Present, body.Chosen, from))
 }
 
 // done answers what has nothing to say but that it is done, or why it is not.

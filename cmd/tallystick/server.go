@@ -177,16 +177,32 @@ func (p *process) addAuth(parser *token.Parser) error {
 	if err != nil {
 		return err
 	}
+	pages, err := p.pages()
+	if err != nil {
+		return err
+	}
 	p.auth, err = authserver.New(authserver.Config{
 		Issuer: p.cfg.Issuer, Audience: p.cfg.Audience, Products: productConfig(p.cfg),
 		Sessions: p.store, Refreshes: p.store, Users: p.store, Audit: p.store, Handoffs: p.store, Pacer: p.redis, Announcer: p.redis, Ended: p.guard.Apply,
 		Checker: checker, Manager: manager, Guard: p.guard,
 		Clients: p.clients, Passwords: checker, Brake: p.brake, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: keys.Published{Signing: p.ring, Encryption: p.sealing},
-		Opener: p.sealing, Nonces: p.store, Events: watch, Federation: providers,
+		Opener: p.sealing, Nonces: p.store, Events: watch, Federation: providers, Pages: pages,
 		ChainKey: secret.New(base64.RawURLEncoding.EncodeToString(chain)), MachineTTL: p.cfg.Tokens.ClientCredentialsTTL,
 		ReplayWindow: p.cfg.Tokens.ReplayWindow, RequestID: serve.RequestID, Log: p.log, Metrics: p.registry,
 	})
 	return err
+}
+
+// pages says how people are served in a browser; nil where no client is configured for it.
+func (p *process) pages() (*authserver.Pages, error) {
+	if p.cfg.Pages.Client == "" {
+		return nil, nil //nolint:nilnil // there are none, and that is no error.
+	}
+	box, err := keys.NewBox(p.cfg.Keys.EncryptionKey, purposeCookies)
+	if err != nil {
+		return nil, err
+	}
+	return &authserver.Pages{Client: storage.ClientID(p.cfg.Pages.Client), Sealer: box, Observe: p.observe}, nil
 }
 
 // federation makes the desk for sign-ins by other providers; nil where none is configured.

@@ -144,6 +144,7 @@ const (
 	purposeBrakes        = "tallystick brakes"
 	purposeCodes         = "tallystick codes of providers"
 	purposeIdentities    = "tallystick secrets of providers"
+	purposeCookies       = "tallystick cookies of pages"
 )
 
 const derivedLength = 32

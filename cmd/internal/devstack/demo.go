@@ -47,6 +47,7 @@ func Config(addr string, key secret.Text) configs.Config {
 	c.Keys.EncryptionKey = key
 	c.Products = Products()
 	c.Wallet.Currencies = []string{Currency}
+	c.Pages.Client = "shop-web"
 	return c
 }
 

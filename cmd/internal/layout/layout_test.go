@@ -68,6 +68,7 @@ var arrows = []struct {
 	{"authserver/admin", []string{rooms, "authserver/product", "authserver/audit", "authserver/session", "authserver/password"}},
 	{"authserver/tokeninfo", []string{rooms, "authserver/audit", "authserver/client"}},
 	{"authserver/account", []string{rooms, "authserver/audit", "authserver/password"}},
+	{"authserver/pages", []string{rooms, "authserver/account", "authserver/audit", "authserver/client", "authserver/grant", "authserver/handoff"}},
 	{"authserver/adminapi", []string{rooms, "authserver/audit", "authserver/admin", "authserver/client", "authserver/password"}},
 	{"authserver/presence", []string{"storage"}},
 	{"authserver", []string{"authserver/...", rooms}},
@@ -107,7 +108,7 @@ func TestGinStopsAtTheEdge(t *testing.T) {
 	t.Parallel()
 	edge := []string{
 		"authserver", "authserver/events", "authserver/web", "authserver/grant", "authserver/metadata",
-		"authserver/tokeninfo", "authserver/federation", "authserver/account", "authserver/adminapi", "authserver/handoff", "resource", "resource/guard", "resource/problem", "resource/walletapi", "cmd/...",
+		"authserver/tokeninfo", "authserver/federation", "authserver/account", "authserver/adminapi", "authserver/handoff", "authserver/pages", "resource", "resource/guard", "resource/problem", "resource/walletapi", "cmd/...",
 	}
 	for _, p := range list(t) {
 		name := strings.TrimPrefix(p.ImportPath, module+"/")
