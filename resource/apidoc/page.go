@@ -213,6 +213,13 @@ func (r reader) resolve(n *yaml.Node) *yaml.Node {
 
 // describe says in a few words what values a schema takes, with a link to those that have a name.
 func describe(n *yaml.Node) template.HTML {
+	if either := find(n, "oneOf"); either != nil {
+		var names []string
+		for _, one := range either.Content {
+			names = append(names, string(describe(one)))
+		}
+		return template.HTML(strings.Join(names, " or ")) //nolint:gosec // of escaped parts
+	}
 	if all := find(n, "allOf"); all != nil {
 		return describe(all.Content[0])
 	}

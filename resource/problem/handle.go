@@ -115,7 +115,7 @@ func From(err error) *Problem {
 	case errors.Is(err, storage.ErrKeyReused):
 		return &Problem{Code: KeyReused, Detail: "this idempotency key came with another request before; use a new key for a new write", Cause: err}
 	case errors.Is(err, wallet.ErrCursor):
-		return &Problem{Code: InvalidRequest, Detail: "cursor: not one that this statement gave; begin again without it", Cause: err}
+		return &Problem{Code: InvalidRequest, Detail: "cursor: not one that this statement gave for these filters; begin again without it", Cause: err}
 	case errors.Is(err, storage.ErrBusy):
 		return &Problem{Code: WalletBusy, Detail: "another write to this wallet is under way; nothing was done, try again with the same key", RetryAfter: retryAfter, Cause: err}
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

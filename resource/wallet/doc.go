@@ -51,6 +51,20 @@
 // while it is read. Rejected: a position in time, which repeats or loses entries of one instant;
 // OFFSET, which does both and reads everything before the page.
 //
+// A filter by time starts with a binary search on the primary key (account, sequence), so a page of long ago costs
+// what one of today does. Entries have the times of the processes that made them and may be out of their order by what
+// clocks differ and a posting takes; the search allows for five minutes of that, and then looks at each entry. A clock
+// that was further off can hide entries from a filter by time, never from the statement. Rejected: an index over the times,
+// a second place to write to for every entry; times that posting pushes forward to those of the account, with which one
+// clock that is a day ahead would put its day into every account that it deals with, and into theirs; a scan.
+//
+// The filters do not change what a page may cost: it looks at [MaxLooked] entries of each account, and is short where few
+// of them are wanted. Rejected: an index for each kind, for the same reason; looking until the page is full, which
+// for a kind that somebody never had is their whole past.
+//
+// A balance of the past has no held part. Journals of holds are not in order by account, so it would have to be
+// added up from all holds that were made before; a total is what statements and bookkeepers ask for.
+//
 // A process that stops lets nobody wait for a lock: the wait (a minute) may be longer than the stop, and a
 // write that is cut off leaves its caller guessing. It is refused with storage.ErrUnavailable, nothing is
 // under its key, and another process takes it. Rejected: a stop as long as the longest wait.

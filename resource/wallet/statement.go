@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/money"
@@ -26,13 +27,18 @@ type Balance struct {
 type Query struct {
 	// Currency narrows the statement to one currency; empty for all.
 	Currency money.Currency
-	// Cursor is the Next of the page before; empty for the newest.
+	// Kinds narrows it to some of [Kinds]; empty for all.
+	Kinds []storage.JournalKind
+	// Since and Until narrow it to entries of that time: from Since on, and before Until. Zero for no bound.
+	Since, Until time.Time
+	// Cursor is the Next of the page before, of the same user and filters; empty for the newest.
 	Cursor string
 	// Limit is the size of the page, 1 to [MaxLimit]; 0 means [DefaultLimit].
 	Limit int
 }
 
-// Page is a part of a statement, newest first.
+// Page is a part of a statement, newest first. It may have fewer entries than its limit, even none, and a Next: see
+// [MaxLooked].
 type Page struct {
 	Entries []storage.Entry
 	// Next is the cursor of the page after; empty if there is none.
@@ -95,56 +101,58 @@ func (w *Wallet) moved(ctx context.Context, actor storage.UserID, id storage.Jou
 	return j, nil
 }
 
-// Entries returns a page of a user's statement, newest first. Errors: [*Refusal] for a currency or a
-// limit that is none, [ErrCursor].
+// Entries returns a page of a user's statement, newest first. What it costs grows with the page and with
+// [MaxLooked], not with the statement. Errors: [*Refusal] for a filter or a limit that is none, [ErrCursor].
 func (w *Wallet) Entries(ctx context.Context, user storage.UserID, q Query) (Page, error) {
 	if q.Limit == 0 {
 		q.Limit = DefaultLimit
 	}
-	if q.Limit < 1 || q.Limit > MaxLimit {
-		return Page{}, refuse(CodeInvalidRequest, "limit: %d is not between 1 and %d", q.Limit, MaxLimit)
+	if err := q.check(); err != nil {
+		return Page{}, err
 	}
-	places, err := w.places(ctx, user, q)
+	places, err := w.places(ctx, user, &q)
 	if err != nil {
 		return Page{}, fmt.Errorf("entries: %w", err)
 	}
-	heads := make([][]storage.Entry, len(places))
+	strands := make([]strand, len(places))
 	for i, p := range places {
-		// One more than the page shows whether there is a page after it.
-		heads[i], err = w.cfg.Ledger.Entries(ctx, storage.WalletAccount(user, p.currency), p.before, q.Limit+1)
-		if err != nil {
+		if strands[i], err = w.strand(ctx, user, &q, p); err != nil {
 			return Page{}, fmt.Errorf("entries: %w", err)
 		}
 	}
-	page := Page{Entries: merge(heads, q.Limit)}
+	page := Page{Entries: merge(strands, q.Limit)}
 	var rest []place
-	for i, h := range heads {
-		if len(h) > 0 {
-			rest = append(rest, place{places[i].currency, h[0].Sequence + 1})
+	for i := range strands {
+		if p, left := strands[i].rest(); left {
+			rest = append(rest, p)
 		}
 	}
 	if len(rest) > 0 {
-		page.Next = writeCursor(user, q.Currency, rest)
+		page.Next = writeCursor(user, q.filter(), rest)
 	}
 	return page, nil
 }
 
 // merge takes the newest limit entries off several accounts' entries, each newest first, and keeps
-// the order of each account. What is left stays in heads.
-func merge(heads [][]storage.Entry, limit int) []storage.Entry {
+// the order of each account. What is left stays in the strands. It ends early where an account may have newer
+// entries than the others but has not been read that far.
+func merge(strands []strand, limit int) []storage.Entry {
 	out := make([]storage.Entry, 0, limit)
 	for len(out) < limit {
 		best := -1
-		for i, h := range heads {
-			if len(h) > 0 && (best < 0 || newer(h[0], heads[best][0])) {
+		for i := range strands {
+			switch s := &strands[i]; {
+			case len(s.entries) == 0 && s.more:
+				return out
+			case len(s.entries) > 0 && (best < 0 || newer(s.entries[0], strands[best].entries[0])):
 				best = i
 			}
 		}
 		if best < 0 {
 			break
 		}
-		out = append(out, heads[best][0])
-		heads[best] = heads[best][1:]
+		out = append(out, strands[best].entries[0])
+		strands[best].entries = strands[best].entries[1:]
 	}
 	return out
 }
@@ -162,18 +170,26 @@ type place struct {
 	before   int64
 }
 
-// places is where to read on: by the cursor, or the newest of each account.
-func (w *Wallet) places(ctx context.Context, user storage.UserID, q Query) ([]place, error) {
-	if q.Currency != "" {
-		if _, err := money.ParseCurrency(string(q.Currency)); err != nil {
-			return nil, refuse(CodeCurrencyUnknown, "currency %.16q is not the code of a currency", string(q.Currency))
+// places is where to read on: by the cursor, or the newest of each account that may be wanted.
+func (w *Wallet) places(ctx context.Context, user storage.UserID, q *Query) ([]place, error) {
+	if q.Cursor != "" {
+		return readCursor(user, q.filter(), q.Cursor)
+	}
+	out, err := w.newest(ctx, user, q.Currency)
+	if err != nil || q.Until.IsZero() {
+		return out, err
+	}
+	for i, p := range out {
+		if out[i].before, err = w.passed(ctx, storage.WalletAccount(user, p.currency), p.before, q.Until); err != nil {
+			return nil, err
 		}
 	}
-	if q.Cursor != "" {
-		return readCursor(user, q.Currency, q.Cursor)
-	}
-	if q.Currency != "" && slices.Contains(w.cfg.Currencies, q.Currency) {
-		return []place{{q.Currency, 0}}, nil
+	return out, nil
+}
+
+func (w *Wallet) newest(ctx context.Context, user storage.UserID, currency money.Currency) ([]place, error) {
+	if currency != "" && slices.Contains(w.cfg.Currencies, currency) {
+		return []place{{currency, 0}}, nil
 	}
 	accounts, err := w.cfg.Ledger.Accounts(ctx, user)
 	if err != nil {
@@ -181,12 +197,12 @@ func (w *Wallet) places(ctx context.Context, user storage.UserID, q Query) ([]pl
 	}
 	var out []place
 	for _, a := range accounts {
-		if a.Version > 0 && (q.Currency == "" || q.Currency == a.Currency) {
+		if a.Version > 0 && (currency == "" || currency == a.Currency) {
 			out = append(out, place{a.Currency, a.Version + 1})
 		}
 	}
-	if q.Currency != "" && len(out) == 0 {
-		return nil, refuse(CodeCurrencyUnknown, "currency %q is not one of %v", string(q.Currency), w.cfg.Currencies)
+	if currency != "" && len(out) == 0 {
+		return nil, refuse(CodeCurrencyUnknown, "currency %q is not one of %v", string(currency), w.cfg.Currencies)
 	}
 	return out, nil
 }
@@ -205,12 +221,12 @@ var opaque = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(
 // their own statement.
 const (
 	cursorSum = 4
-	maxCursor = 1600 // more than MaxCurrencies places need
+	maxCursor = 1600 // more than MaxCurrencies places and all filters need
 )
 
-func writeCursor(user storage.UserID, filter money.Currency, places []place) string {
+func writeCursor(user storage.UserID, filter string, places []place) string {
 	var b strings.Builder
-	b.WriteString("1;" + string(filter) + ";")
+	b.WriteString("1;" + filter + ";")
 	for i, p := range places {
 		if i > 0 {
 			b.WriteByte(',')
@@ -226,7 +242,7 @@ func sumCursor(user storage.UserID, text string) []byte {
 	return sum[:cursorSum]
 }
 
-func readCursor(user storage.UserID, filter money.Currency, s string) ([]place, error) {
+func readCursor(user storage.UserID, filter, s string) ([]place, error) {
 	if len(s) > maxCursor {
 		return nil, fmt.Errorf("%w: too long", ErrCursor)
 	}
@@ -238,9 +254,9 @@ func readCursor(user storage.UserID, filter money.Currency, s string) ([]place, 
 	if string(raw[:cursorSum]) != string(sumCursor(user, text)) {
 		return nil, fmt.Errorf("%w: damaged, or of another user", ErrCursor)
 	}
-	list, ours := strings.CutPrefix(text, "1;"+string(filter)+";")
+	list, ours := strings.CutPrefix(text, "1;"+filter+";")
 	if !ours {
-		return nil, fmt.Errorf("%w: made for another currency", ErrCursor)
+		return nil, fmt.Errorf("%w: made for other filters", ErrCursor)
 	}
 	return readPlaces(list)
 }

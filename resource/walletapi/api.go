@@ -33,11 +33,7 @@ func (a *API) Balances(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	balances, err := a.wallet.Balances(c.Request.Context(), user)
-	if err != nil {
-		return err
-	}
-	return answer(c, http.StatusOK, balancesOf(balances))
+	return a.balances(c, user)
 }
 
 // Entries answers GET /v1/wallet/entries.
@@ -46,15 +42,7 @@ func (a *API) Entries(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	q, err := query(c)
-	if err != nil {
-		return err
-	}
-	page, err := a.wallet.Entries(c.Request.Context(), user, q)
-	if err != nil {
-		return err
-	}
-	return answer(c, http.StatusOK, pageOf(page))
+	return a.entries(c, user)
 }
 
 // Transfer answers POST /v1/transfers.
@@ -147,25 +135,6 @@ func caller(c *gin.Context) (storage.UserID, error) {
 		return "", unguarded(c)
 	}
 	return p.User, nil
-}
-
-// query reads what of a statement is asked for.
-func query(c *gin.Context) (wallet.Query, error) {
-	values := c.Request.URL.Query()
-	for _, name := range []string{"currency", "cursor", "limit"} {
-		if n := len(values[name]); n > 1 {
-			return wallet.Query{}, invalid("%s: is there %d times", name, n)
-		}
-	}
-	q := wallet.Query{Currency: money.Currency(values.Get("currency")), Cursor: values.Get("cursor")}
-	if raw := values.Get("limit"); raw != "" {
-		n, err := strconv.Atoi(raw)
-		if err != nil || n < 1 || n > wallet.MaxLimit {
-			return wallet.Query{}, invalid("limit: %q is not between 1 and %d", shown(raw), wallet.MaxLimit)
-		}
-		q.Limit = n
-	}
-	return q, nil
 }
 
 // written answers a write with what is recorded under its key; status is that of its success.

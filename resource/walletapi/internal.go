@@ -1,8 +1,6 @@
 package walletapi
 
 import (
-	"net/http"
-
 	"github.com/gin-gonic/gin"
 
 	"github.com/tallystick/tallystick/storage"
@@ -21,11 +19,7 @@ func (a *API) BalancesOf(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	balances, err := a.wallet.Balances(c.Request.Context(), user)
-	if err != nil {
-		return err
-	}
-	return answer(c, http.StatusOK, balancesOf(balances))
+	return a.balances(c, user)
 }
 
 // EntriesOf answers GET /v1/wallets/:sub/entries.
@@ -34,15 +28,7 @@ func (a *API) EntriesOf(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	q, err := query(c)
-	if err != nil {
-		return err
-	}
-	page, err := a.wallet.Entries(c.Request.Context(), user, q)
-	if err != nil {
-		return err
-	}
-	return answer(c, http.StatusOK, pageOf(page))
+	return a.entries(c, user)
 }
 
 // subject is the user whose wallet an internal app reads.

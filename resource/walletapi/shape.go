@@ -27,6 +27,25 @@ func balancesOf(balances []wallet.Balance) balancesShape {
 	return out
 }
 
+// pastShape is what somebody had. What was held then is not told.
+type pastShape struct {
+	At       time.Time   `json:"at"`
+	Balances []pastEntry `json:"balances"`
+}
+
+type pastEntry struct {
+	Currency money.Currency `json:"currency"`
+	Total    money.Minor    `json:"total"`
+}
+
+func pastOf(at time.Time, balances []wallet.Balance) pastShape {
+	out := pastShape{At: at, Balances: make([]pastEntry, len(balances))}
+	for i, b := range balances {
+		out.Balances[i] = pastEntry{b.Currency, money.Minor(b.Total)}
+	}
+	return out
+}
+
 // entryShape is a line of a statement. Counterparty is null where the other side is not a user.
 type entryShape struct {
 	ID           string              `json:"id"`
