@@ -85,6 +85,8 @@ type Config struct {
 
 	// Events serves the ends of sessions to guards in other processes. Optional.
 	Events *events.Endpoint
+	// Live says that the process serves live connections at [Server.LivePath]; then the metadata names them.
+	Live bool
 
 	// Pages are what people see in a browser. Optional.
 	Pages *Pages
@@ -178,6 +180,7 @@ type Server struct {
 	providers *federation.Desk // nil for none
 	events    *events.Endpoint // nil for none
 	pages     *pages.Pages     // nil for none
+	live      bool             // live connections are served beside the routes
 }
 
 // New assembles the server. It refuses a configuration in which something is missing or wrong.
@@ -186,7 +189,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authserver: %w", err)
 	}
-	s := &Server{base: base, edge: web.New(web.Config{Log: cfg.Log, RequestID: cfg.RequestID}), events: cfg.Events, providers: cfg.Federation}
+	s := &Server{base: base, edge: web.New(web.Config{Log: cfg.Log, RequestID: cfg.RequestID}), events: cfg.Events, providers: cfg.Federation, live: cfg.Live}
 	if err := s.assemble(cfg); err != nil {
 		return nil, fmt.Errorf("authserver: %w", err)
 	}
@@ -317,6 +320,11 @@ func (s *Server) LivePath() string { return s.base + pathLive }
 // SignIn signs a user in on a live connection.
 func (s *Server) SignIn(ctx context.Context, body json.RawMessage, from grant.Origin) (grant.Bound, error) {
 	return s.token.SignIn(ctx, body, from)
+}
+
+// SignOut ends the session of a live connection.
+func (s *Server) SignOut(ctx context.Context, p guard.Principal, from grant.Origin) error {
+	return s.account.SignOut(ctx, p, audit.Origin{Actor: "user:" + string(p.User), Client: p.Client, Address: from.Address})
 }
 
 // Sessions lists the sessions of a user on a live connection, to be rendered as JSON.
@@ -458,6 +466,9 @@ func (s *Server) advertised() metadata.Endpoints {
 	}
 	if s.events != nil {
 		at.SessionEvents = pathEvents
+	}
+	if s.live {
+		at.Live = pathLive
 	}
 	return at
 }

@@ -108,6 +108,21 @@ func (a *Account) leave(ctx context.Context, p guard.Principal, from audit.Origi
 	return err
 }
 
+// SignOut ends the session of a live connection. One that several may share is refused with session_shared:
+// whoever joined it on a connection has no refresh token, so that nobody can say who is left.
+func (a *Account) SignOut(ctx context.Context, p guard.Principal, from audit.Origin) error {
+	s, err := a.cfg.Book.Session(ctx, p.Session)
+	if err != nil {
+		return fmt.Errorf("sign out: %w", err)
+	}
+	if s.Mode == storage.Shared {
+		return oauth.New(oauth.SessionShared, "other devices may share this session and must not be signed out with this one: "+
+			"to sign out this device close the connection, and revoke its refresh token if it has one; to end the session for all of them end it by its session_id")
+	}
+	_, err = a.cfg.Book.End(ctx, storage.EndOrder{User: p.User, Session: p.Session, Reason: storage.SignedOut}, from)
+	return err
+}
+
 // EndOtherDevices ends all sessions of a user but the one that asks.
 func (a *Account) EndOtherDevices(ctx context.Context, p guard.Principal, from audit.Origin) error {
 	_, err := a.cfg.Book.End(ctx, storage.EndOrder{User: p.User, Except: p.Session, Reason: storage.Kicked}, from)

@@ -25,6 +25,8 @@ type Bound struct {
 	Product   string `json:"product"`
 	Terminal  string `json:"terminal"`
 	Version   int64  `json:"version"`
+
+	LoginData json.RawMessage `json:"login_data,omitempty"`
 }
 
 // SignIn answers a sign-in on a connection. body is a JSON object of the parameters of the token
@@ -42,7 +44,7 @@ func (e *Endpoint) SignIn(ctx context.Context, body json.RawMessage, from Origin
 	w := answer.wire()
 	return Bound{
 		Token: w.AccessToken, ExpiresIn: w.ExpiresIn, Scope: w.Scope,
-		SessionID: w.SessionID, Product: w.Product, Terminal: w.Terminal, Version: w.Version,
+		SessionID: w.SessionID, Product: w.Product, Terminal: w.Terminal, Version: w.Version, LoginData: w.LoginData,
 	}, nil
 }
 

@@ -18,7 +18,7 @@
 //
 // The feed of ended sessions has no registered name, so its member carries ours in front:
 // tallystick_session_events_endpoint (RFC 8414 §2 allows others than its own; clients that do not know it
-// must ignore it).
+// must ignore it). So does that of live connections, tallystick_live_endpoint, whose value is a ws or wss address.
 //
 // /.well-known/openid-configuration serves the same document with subject_types_supported beside it.
 // Libraries look there for the key set and endpoints of any authorization server. What only concerns

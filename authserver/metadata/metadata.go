@@ -33,6 +33,7 @@ type Endpoints struct {
 	DeviceAuthorization string
 	UserInfo            string
 	SessionEvents       string
+	Live                string
 }
 
 // Config is what the documents are made of.
@@ -119,6 +120,7 @@ type wire struct {
 	PasswordAlgorithms []string `json:"tallystick_password_encryption_alg_values_supported,omitempty"`
 	PasswordEncodings  []string `json:"tallystick_password_encryption_enc_values_supported,omitempty"`
 	SessionEvents      string   `json:"tallystick_session_events_endpoint,omitempty"`
+	Live               string   `json:"tallystick_live_endpoint,omitempty"`
 }
 
 func (c Config) wire() wire {
@@ -133,7 +135,7 @@ func (c Config) wire() wire {
 		Issuer: c.Issuer, Token: at(c.Endpoints.Token), Keys: at(c.Endpoints.Keys),
 		Revocation: at(c.Endpoints.Revocation), Introspection: at(c.Endpoints.Introspection),
 		DeviceAuthorization: at(c.Endpoints.DeviceAuthorization), UserInfo: at(c.Endpoints.UserInfo),
-		SessionEvents: at(c.Endpoints.SessionEvents),
+		SessionEvents: at(c.Endpoints.SessionEvents), Live: socket(at(c.Endpoints.Live)),
 		ResponseTypes: []string{}, Grants: grants, AuthMethods: c.AuthMethods,
 	}
 	if c.EncryptedPasswords {
@@ -147,6 +149,14 @@ func (c Config) wire() wire {
 		w.IntrospectionAuth = slices.DeleteFunc(slices.Clone(c.AuthMethods), func(m string) bool { return m == "none" })
 	}
 	return w
+}
+
+// socket is an http or https address as that of a WebSocket (RFC 6455 §3); empty stays empty.
+func socket(address string) string {
+	if rest, found := strings.CutPrefix(address, "http"); found {
+		return "ws" + rest
+	}
+	return address
 }
 
 func encode(w wire) (document, error) {

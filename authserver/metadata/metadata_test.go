@@ -28,7 +28,7 @@ func full() metadata.Config {
 		Endpoints: metadata.Endpoints{
 			Token: "/oauth2/token", Keys: "/.well-known/jwks.json", Revocation: "/oauth2/revoke", Introspection: "/oauth2/introspect",
 			DeviceAuthorization: "/oauth2/device_authorization", UserInfo: "/oauth2/userinfo",
-			SessionEvents: "/v1/session-events",
+			SessionEvents: "/v1/session-events", Live: "/v1/live",
 		},
 		Grants: []string{"password", "client_credentials"}, AuthMethods: []string{"client_secret_basic", "none"}, Keys: noKeys{},
 	}

@@ -64,7 +64,7 @@ func (p *process) addLive(tokens live.Tokens) (err error) {
 		Log:  p.log, Metrics: p.registry,
 	}
 	if p.auth != nil {
-		c.SignIn = p.signInLive
+		c.SignIn, c.SignOut = p.signInLive, p.signOutLive
 		c.Commands[frameSessions] = live.Command{Need: guard.Need{Holder: guard.UserToken}, Run: p.sessionsLive}
 	} else {
 		c.Elsewhere = append(c.Elsewhere, frameSessions)
@@ -94,6 +94,13 @@ func (p *process) signInLive(ctx context.Context, body json.RawMessage, from liv
 		return "", nil, authFailure(err)
 	}
 	return bound.Token, bound, nil
+}
+
+func (p *process) signOutLive(ctx context.Context, who guard.Principal, from live.Origin) error {
+	if err := p.auth.SignOut(ctx, who, grant.Origin(from)); err != nil {
+		return authFailure(err)
+	}
+	return nil
 }
 
 func (p *process) sessionsLive(ctx context.Context, who guard.Principal, body json.RawMessage) (any, error) {

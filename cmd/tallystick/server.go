@@ -186,7 +186,7 @@ func (p *process) addAuth(parser *token.Parser) error {
 		Sessions: p.store, Refreshes: p.store, Users: p.store, Audit: p.store, Handoffs: p.store, Pacer: p.redis, Announcer: p.redis, Ended: p.guard.Apply,
 		Checker: checker, Manager: manager, Guard: p.guard,
 		Clients: p.clients, Passwords: checker, Brake: p.brake, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: keys.Published{Signing: p.ring, Encryption: p.sealing},
-		Opener: p.sealing, Nonces: p.store, Events: watch, Federation: providers, Pages: pages,
+		Opener: p.sealing, Nonces: p.store, Events: watch, Live: true, Federation: providers, Pages: pages,
 		ChainKey: secret.New(base64.RawURLEncoding.EncodeToString(chain)), MachineTTL: p.cfg.Tokens.ClientCredentialsTTL,
 		ReplayWindow: p.cfg.Tokens.ReplayWindow, RequestID: serve.RequestID, Log: p.log, Metrics: p.registry,
 	})

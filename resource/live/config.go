@@ -34,6 +34,10 @@ type Origin struct{ Connection, Address, UserAgent string }
 // members of the answer out.
 type SignIn func(ctx context.Context, body json.RawMessage, from Origin) (token string, answer any, err error)
 
+// SignOut answers the frame sign_out: it ends the session of a principal. When it has, the connection is told
+// that the session was signed out.
+type SignOut func(ctx context.Context, p guard.Principal, from Origin) error
+
 // Command answers a type of frame of a signed-in connection.
 type Command struct {
 	// Need is what the connection's session must be good for, as on a route over HTTP.
@@ -157,6 +161,8 @@ type Config struct {
 	Tokens Tokens
 	// SignIn answers login; nil where it is not served.
 	SignIn SignIn
+	// SignOut answers sign_out; nil where it is not served.
+	SignOut SignOut
 	// Commands are the other types of frame by name.
 	Commands map[string]Command
 	// Elsewhere are the types of frame that another process of this installation answers.

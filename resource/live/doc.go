@@ -54,10 +54,15 @@
 //	{"id","type":"transfer","idempotency_key","to","amount",
 //	 "currency","memo"?,"wait"?}                                       {"id","type","transfer":{…},"replayed":false}
 //	{"id","type":"sessions.list"}                                      {"id","type","sessions":[…]}
+//	{"id","type":"sign_out"}                                           session.ended, and the close
 //	{"id","type":"ping"}                                               {"id","type":"pong"}
 //
 // with members as in the bodies of GET /v1/wallet, GET /v1/wallet/entries, POST /v1/transfers and GET /v1/sessions. wait
-// is Prefer: wait, in seconds. ping is answered at any time. Any of them may carry token: see below.
+// is Prefer: wait, in seconds. login by a login token gives login_data beside the rest, as the token endpoint does. sign_out ends
+// the session that the connection speaks for: what comes is session.ended with the reason signed_out, and 4001. In a session of the run mode
+// shared it is refused with session_shared, since others may be in it; closing the connection signs this device out as well, because
+// nobody else holds its token. If auth or login put another session in the place of the one that was to end, sign_out is answered by
+// a frame of its own type. ping is answered at any time. Any of them may carry token: see below.
 //
 // A refusal has the body that it has over HTTP, and in any case error, the stable code, and status, that of HTTP:
 //
@@ -103,11 +108,12 @@
 // connection with illegal_source. An access token of the session is good there too.
 //
 // A session that was opened by login lives on when its connection closes, as one whose app was closed does: nobody
-// holds a token to it, and it is in the list of devices, to be ended there, or by the next sign-in of its slot.
+// holds a token to it, and it is in the list of devices, to be ended there, or by the next sign-in of its slot. An app
+// that is done sends sign_out first.
 //
 // # Which process serves it
 //
-// One that plays all answers everything. The authorization server answers login, auth, sessions.list and ping; the
+// One that plays all answers everything. The authorization server answers login, auth, sign_out, sessions.list and ping; the
 // wallet service auth, wallet.get, wallet.entries, transfer and ping. A type that the other one answers is refused
 // with not_served_here. A balancer that splits by path sends /v1/live to one of them; an app that needs both opens two.
 //

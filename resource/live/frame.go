@@ -21,6 +21,7 @@ const (
 	typeHello = "hello"
 	typeLogin = "login"
 	typeAuth  = "auth"
+	typeLeave = "sign_out"
 	typePing  = "ping"
 	typePong  = "pong"
 	typeError = "error"
@@ -43,7 +44,7 @@ const (
 
 // reserved says whether a name is one that no command may have.
 func reserved(name string) bool {
-	return slices.Contains([]string{typeHello, typeLogin, typeAuth, typePing, typePong, typeError, typeEnded, typeBye, ""}, name)
+	return slices.Contains([]string{typeHello, typeLogin, typeAuth, typeLeave, typePing, typePong, typeError, typeEnded, typeBye, ""}, name)
 }
 
 // frame is what a connection sent.

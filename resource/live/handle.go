@@ -39,9 +39,18 @@ func (c *conn) handle(data []byte) {
 	}
 }
 
+// commandOf returns what answers a type of frame of signed-in connections.
+func (c *conn) commandOf(typ string) (Command, bool) {
+	if typ == typeLeave && c.live.cfg.SignOut != nil {
+		return Command{Need: guard.Need{Holder: guard.UserToken, Strict: true}, Run: c.signOut}, true
+	}
+	command, known := c.live.cfg.Commands[typ]
+	return command, known
+}
+
 // command answers a frame of a signed-in connection.
 func (c *conn) command(f frame) {
-	command, known := c.live.cfg.Commands[f.typ]
+	command, known := c.commandOf(f.typ)
 	if !known {
 		c.refuse(f, c.live.unknown(f.typ))
 		return
@@ -65,7 +74,11 @@ func (c *conn) command(f frame) {
 		if c.live.cfg.Seen != nil {
 			c.live.cfg.Seen(s.who)
 		}
-		return command.Run(ctx, s.who, f.body)
+		answer, err := command.Run(ctx, s.who, f.body)
+		if err == nil && f.typ == typeLeave {
+			c.tell(s, storage.End{Reason: storage.SignedOut, At: c.live.now()}) // it may have been told already; the first one counts
+		}
+		return answer, err
 	})
 }
 

@@ -57,6 +57,9 @@ func New(c Config) (*Live, error) {
 	if c.SignIn != nil {
 		l.types = append(l.types, typeLogin)
 	}
+	if c.SignOut != nil {
+		l.types = append(l.types, typeLeave)
+	}
 	for name := range c.Commands {
 		l.types = append(l.types, name)
 	}
@@ -220,7 +223,7 @@ func (l *Live) label(typ string) string {
 
 // unknown says what a frame of a type is answered that is not answered here.
 func (l *Live) unknown(typ string) error {
-	if slices.Contains(l.cfg.Elsewhere, typ) || typ == typeLogin {
+	if slices.Contains(l.cfg.Elsewhere, typ) || typ == typeLogin || typ == typeLeave {
 		return &guard.Refusal{
 			Status: http.StatusNotFound, Code: codeNotServed,
 			Description: fmt.Sprintf("frames of the type %s are not answered by this process; here there are: %s", typ, strings.Join(l.types, ", ")),

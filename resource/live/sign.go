@@ -42,7 +42,7 @@ func (c *conn) signed() {
 
 // login signs in on this connection: what comes of it is good here alone.
 func (c *conn) login(ctx context.Context, f frame) (any, error) {
-	raw, answer, err := c.live.cfg.SignIn(ctx, f.body, Origin{Connection: c.id, Address: c.address, UserAgent: c.agent})
+	raw, answer, err := c.live.cfg.SignIn(ctx, f.body, c.origin())
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +54,18 @@ func (c *conn) login(ctx context.Context, f frame) (any, error) {
 		return nil, err
 	}
 	return answer, nil
+}
+
+// signOut ends the session that the connection speaks for.
+func (c *conn) signOut(ctx context.Context, p guard.Principal, body json.RawMessage) (any, error) {
+	if string(body) != "{}" {
+		return nil, invalid("sign_out has no members of its own")
+	}
+	return none{}, c.live.cfg.SignOut(ctx, p, c.origin())
+}
+
+func (c *conn) origin() Origin {
+	return Origin{Connection: c.id, Address: c.address, UserAgent: c.agent}
 }
 
 // authenticated is the answer to auth.

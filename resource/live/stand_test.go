@@ -123,6 +123,15 @@ func newStand(t *testing.T, change func(*live.Config)) *stand {
 			raw := "bound/" + from.Connection + "/" + as.User + "/" + as.Session
 			return raw, map[string]string{"connection_token": raw}, nil
 		},
+		SignOut: func(_ context.Context, p guard.Principal, _ live.Origin) error {
+			switch p.Session {
+			case "shared":
+				return &live.Failure{Status: 409, Code: "session_shared", Body: []byte(`{"error":"session_shared"}`)}
+			case "announced": // the bell rings before the answer
+				s.end(string(p.Session), storage.SignedOut)
+			}
+			return nil
+		},
 		Commands:  s.commands(),
 		Elsewhere: []string{"elsewhere"},
 	}

@@ -43,7 +43,7 @@ func connect(t *testing.T, base string) *socket {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	ws, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(base, "http")+"/v1/live", nil) //nolint:bodyclose // the library's
+	ws, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(strings.TrimPrefix(base, "http"), "ws")+"/v1/live", nil) //nolint:bodyclose // the library's
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,11 +81,11 @@ func (s *socket) next() reached {
 	return f
 }
 
-// ask sends a frame and takes its answer.
-func (s *socket) ask(typ string, members map[string]any) reached {
+// send sends a frame and returns its id.
+func (s *socket) send(typ string, members map[string]any) (id string) {
 	s.t.Helper()
 	s.sent++
-	id := fmt.Sprintf("q%d", s.sent)
+	id = fmt.Sprintf("q%d", s.sent)
 	f := map[string]any{"id": id, "type": typ}
 	for k, v := range members {
 		f[k] = v
@@ -99,6 +99,13 @@ func (s *socket) ask(typ string, members map[string]any) reached {
 	if err := s.ws.Write(ctx, websocket.MessageText, data); err != nil {
 		s.t.Fatal(err)
 	}
+	return id
+}
+
+// ask sends a frame and takes its answer.
+func (s *socket) ask(typ string, members map[string]any) reached {
+	s.t.Helper()
+	id := s.send(typ, members)
 	a := s.next()
 	if a.text("id") != id {
 		s.t.Fatalf("%s: the answer to %s is %v", typ, id, a)
