@@ -86,6 +86,7 @@ func TestAdministrationIsForAdministrators(t *testing.T) {
 	for _, route := range []struct{ method, path string }{
 		{http.MethodGet, "/users"}, {http.MethodPost, "/users"}, {http.MethodGet, d.user("tom")}, {http.MethodPost, d.user("tom") + "/kick"},
 		{http.MethodPost, d.user("tom") + "/ban"}, {http.MethodPost, d.user("tom") + "/unban"}, {http.MethodPost, d.user("tom") + "/password"},
+		{http.MethodGet, d.user("tom") + "/wallet"}, {http.MethodPatch, d.user("tom") + "/wallet"},
 		{http.MethodGet, "/clients"}, {http.MethodPost, "/clients"}, {http.MethodGet, "/clients/billing"}, {http.MethodPatch, "/clients/billing"},
 		{http.MethodDelete, "/clients/billing"}, {http.MethodPost, "/clients/billing/secret"}, {http.MethodGet, "/audit"},
 	} {
@@ -306,6 +307,54 @@ func TestSettingAPassword(t *testing.T) {
 	d.kit.post("grant_type", "password", "client_id", "shop-app", "username", "tom", "password", "another good password").ok(t)
 }
 
+func TestFreezingAndLimitingWallets(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, engine.SQLite(t))
+	path := d.user("tom") + "/wallet"
+	type wallet struct {
+		Sub      string     `json:"sub"`
+		Frozen   bool       `json:"frozen"`
+		FrozenAt *time.Time `json:"frozen_at"`
+		Reason   string     `json:"reason"`
+		Accounts []struct {
+			Currency string `json:"currency"`
+			Limits   struct{ Single, Daily *int64 }
+		} `json:"accounts"`
+	}
+	patch := func(body string) (w wallet) {
+		t.Helper()
+		d.ask(http.MethodPatch, "/admin/v1"+path, d.access, body).into(t, http.StatusOK, &w)
+		return w
+	}
+	var w wallet
+	d.get(path).into(t, http.StatusOK, &w)
+	if w.Sub != string(d.users["tom"]) || w.Frozen || w.Accounts == nil || len(w.Accounts) != 0 {
+		t.Errorf("at first: %+v", w)
+	}
+	phone := d.signIn("shop-app", "mobile").ok(t)
+	if w = patch(`{"frozen": true, "reason": "card testing", "limits": {"CNY": {"single": 100, "daily": 0}}}`); !w.Frozen || w.FrozenAt == nil ||
+		w.Reason != "card testing" || len(w.Accounts) != 1 || w.Accounts[0].Currency != "CNY" || *w.Accounts[0].Limits.Single != 100 ||
+		*w.Accounts[0].Limits.Daily != 0 {
+		t.Errorf("frozen and limited: %+v", w)
+	}
+	at := *w.FrozenAt
+	d.clock.Advance(time.Minute)
+	if w = patch(`{"frozen": true, "reason": "fraud"}`); !w.FrozenAt.Equal(at) || w.Reason != "fraud" || *w.Accounts[0].Limits.Single != 100 {
+		t.Errorf("frozen again: %+v", w)
+	}
+	if a := d.ask(http.MethodGet, "/v1/sessions", phone.Access, ""); a.status != http.StatusOK {
+		t.Errorf("the owner of a frozen wallet is signed out: %d %s", a.status, a.raw)
+	}
+	patch(`{"frozen": false, "limits": {"CNY": {"single": null, "daily": null}}}`)
+	d.get(path).into(t, http.StatusOK, &w)
+	if w.Frozen || w.Accounts[0].Limits.Single != nil || w.Accounts[0].Limits.Daily != nil {
+		t.Errorf("thawed: %+v", w)
+	}
+	if n := d.audited(audit.WalletChanged); n != 3 {
+		t.Errorf("%d audit records", n)
+	}
+}
+
 func TestRefusalsAboutUsers(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, engine.SQLite(t))
@@ -332,6 +381,22 @@ func TestRefusalsAboutUsers(t *testing.T) {
 		{"a ban until whenever", "POST", tom + "/ban", `{"until": "tomorrow"}`},
 		{"a long reason", "POST", tom + "/ban", `{"reason": "` + strings.Repeat("x", 257) + `"}`},
 		{"unban with a member", "POST", tom + "/unban", `{"reason": "x"}`},
+		{"the wallet of an unknown user", "GET", "/users/nobody/wallet", ""},
+		{"freezing an unknown user", "PATCH", "/users/nobody/wallet", `{"frozen": true}`},
+		{"a change of nothing", "PATCH", tom + "/wallet", `{}`},
+		{"limits of nothing", "PATCH", tom + "/wallet", `{"limits": {}}`},
+		{"a reason of a thaw", "PATCH", tom + "/wallet", `{"frozen": false, "reason": "x"}`},
+		{"a long reason of a freeze", "PATCH", tom + "/wallet", `{"frozen": true, "reason": "` + strings.Repeat("x", 257) + `"}`},
+		{"frozen in words", "PATCH", tom + "/wallet", `{"frozen": "yes"}`},
+		{"one limit of two", "PATCH", tom + "/wallet", `{"limits": {"CNY": {"single": 1}}}`},
+		{"a limit by another name", "PATCH", tom + "/wallet", `{"limits": {"CNY": {"single": 1, "daily": 1, "weekly": 1}}}`},
+		{"a limit twice", "PATCH", tom + "/wallet", `{"limits": {"CNY": {"single": 1, "single": 2, "daily": 1}}}`},
+		{"a currency twice", "PATCH", tom + "/wallet", `{"limits": {"CNY": {"single": 1, "daily": 1}, "CNY": {"single": 2, "daily": 1}}}`},
+		{"a limit below zero", "PATCH", tom + "/wallet", `{"limits": {"CNY": {"single": -1, "daily": null}}}`},
+		{"a limit with a point", "PATCH", tom + "/wallet", `{"limits": {"CNY": {"single": 1.0, "daily": null}}}`},
+		{"a limit beyond all money", "PATCH", tom + "/wallet", `{"limits": {"CNY": {"single": 9007199254740992, "daily": null}}}`},
+		{"limits in an unknown currency", "PATCH", tom + "/wallet", `{"limits": {"XXX": {"single": 1, "daily": 1}}}`},
+		{"limits in a list", "PATCH", tom + "/wallet", `{"limits": [1]}`},
 		{"no new password", "POST", tom + "/password", `{}`},
 		{"a weak new password", "POST", tom + "/password", `{"password": "short"}`},
 		{"a limit of none", "GET", "/users?limit=0", ""},

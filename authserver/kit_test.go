@@ -31,6 +31,7 @@ import (
 	"github.com/tallystick/tallystick/keys/token"
 	"github.com/tallystick/tallystick/resource/guard"
 	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/money"
 	"github.com/tallystick/tallystick/storage/sqlstore"
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
 )
@@ -211,7 +212,7 @@ func (k *kit) start() {
 	k.log, k.metrics = &bytes.Buffer{}, prometheus.NewRegistry()
 	cfg := authserver.Config{
 		Issuer: issuerURL, Audience: []string{issuerURL}, Products: product.Config{"shop": nil, "music": nil},
-		Sessions: k.db, Refreshes: k.db, Users: k.db, Audit: k.db, Handoffs: k.db, Announcer: k.announcer, Ended: func(e []storage.Event) {
+		Sessions: k.db, Refreshes: k.db, Users: k.db, Audit: k.db, Wallets: k.db, Currencies: []money.Currency{"CNY"}, Handoffs: k.db, Announcer: k.announcer, Ended: func(e []storage.Event) {
 			if k.ended != nil {
 				k.ended(e)
 			}

@@ -33,6 +33,7 @@ import (
 	"github.com/tallystick/tallystick/keys/secret"
 	"github.com/tallystick/tallystick/resource/guard"
 	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/money"
 )
 
 // Config is what a [Server] needs. What is not marked as optional must be there.
@@ -48,6 +49,9 @@ type Config struct {
 	Refreshes storage.Refreshes
 	Users     storage.Users
 	Audit     storage.Audit
+	// Wallets keeps what administration sets on wallets, in the Currencies that are dealt in.
+	Wallets    storage.Wallets
+	Currencies []money.Currency
 	// Handoffs keeps the requests of devices, login tokens, and what they have started.
 	Handoffs Handoffs
 	// Pacer paces waiting devices over all processes. Optional: each for itself.
@@ -289,6 +293,8 @@ func (s *Server) administration(r gin.IRouter) {
 	r.POST(user+"/ban", s.edge.Handle(s.admin.Ban))
 	r.POST(user+"/unban", s.edge.Handle(s.admin.Unban))
 	r.POST(user+"/password", s.edge.Handle(s.admin.SetPassword))
+	r.GET(user+"/wallet", s.edge.Handle(s.admin.Wallet))
+	r.PATCH(user+"/wallet", s.edge.Handle(s.admin.ChangeWallet))
 	r.GET("/clients", s.edge.Handle(s.admin.Clients))
 	r.POST("/clients", s.edge.Handle(s.admin.CreateClient))
 	r.GET(one, s.edge.Handle(s.admin.Client))
@@ -426,13 +432,14 @@ func (s *Server) assembleResources(cfg Config, rules *product.Rules, trail *audi
 		return err
 	}
 	users, err := admin.New(admin.Config{
-		Users: cfg.Users, Sessions: s.book, Passwords: cfg.Checker, Trail: trail, Now: cfg.Now, Log: cfg.Log,
+		Users: cfg.Users, Sessions: s.book, Passwords: cfg.Checker, Wallets: cfg.Wallets, Trail: trail, Now: cfg.Now, Log: cfg.Log,
 	})
 	if err != nil {
 		return err
 	}
 	s.admin, err = adminapi.New(adminapi.Config{
 		Users: users, Clients: cfg.Manager, Sessions: s.book, Records: cfg.Audit, Products: rules.Products(),
+		Currencies: cfg.Currencies,
 	})
 	return err
 }

@@ -209,7 +209,15 @@ type Wallet struct {
 	Currencies []string
 	// MaxAmount bounds one movement, in minor units.
 	MaxAmount int64
-	Lock      Lock
+	// Limits bound, by currency, what the users spend whose wallets have no limits of their own.
+	Limits map[string]WalletLimits
+	Lock   Lock
+}
+
+// WalletLimits bound what a user spends in a currency, in minor units; nil is no limit.
+type WalletLimits struct {
+	// Single bounds one transfer or hold, Daily all of a day (UTC).
+	Single, Daily *int64
 }
 
 // Lock is the lock of a user's wallet.
@@ -322,7 +330,7 @@ func Default() Config {
 		Products: map[string]Product{},
 		WeChat:   WeChat{BaseURL: "https://api.weixin.qq.com", Timeout: 5 * time.Second, Apps: map[string]WeChatApp{}},
 		Wallet: Wallet{
-			Currencies: []string{"CNY"}, MaxAmount: DefaultMaxAmount,
+			Currencies: []string{"CNY"}, MaxAmount: DefaultMaxAmount, Limits: map[string]WalletLimits{},
 			Lock: Lock{TTL: time.Minute, Wait: time.Minute},
 		},
 		Webhooks: Webhooks{StreamLength: 100_000, Timeout: 15 * time.Second, Parallel: 8, DisableAfter: 5 * day},

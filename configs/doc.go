@@ -21,8 +21,8 @@
 // one trailing newline; setting both is a fault. A relative path is taken from the folder of the
 // configuration file. Durations are those of Go, and whole days: 15m, 1h30m, 7d.
 //
-// Three sections have names that the operator chooses: products.NAME, password.hmac_keys.ID and wechat.apps.NAME. Their
-// variables work too: TALLYSTICK_PRODUCTS_SHOP_TERMINALS_MOBILE_MODE sets the terminal of the product
+// Three sections have names that the operator chooses: products.NAME, password.hmac_keys.ID and wechat.apps.NAME; in a
+// fourth, wallet.limits.CUR, they are currencies. Their variables work too: TALLYSTICK_PRODUCTS_SHOP_TERMINALS_MOBILE_MODE sets the terminal of the product
 // in the file whose name reads SHOP in capitals, or else makes a product shop.
 //
 // Variables that container platforms invent for a service called tallystick (TALLYSTICK_PORT,

@@ -147,6 +147,11 @@ func (a *WeChatApp) keys(path string) []key {
 	}
 }
 
+// keys lists the keys of the limits in a currency under its path.
+func (l *WalletLimits) keys(path string) []key {
+	return []key{numberOrNil(path+".single", &l.Single), numberOrNil(path+".daily", &l.Daily)}
+}
+
 func text(path string, to *string) key {
 	return key{path: path, set: func(s string) error { *to = s; return nil }}
 }
@@ -171,6 +176,17 @@ func number[N int | int64](path string, to *N) key {
 		}
 		*to = N(n)
 		return nil
+	}}
+}
+
+// numberOrNil is a number that stays nil where nothing is said.
+func numberOrNil(path string, to **int64) key {
+	var n int64
+	k := number(path, &n)
+	return key{path: path, set: func(s string) error {
+		err := k.set(s)
+		*to = &n
+		return err
 	}}
 }
 

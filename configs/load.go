@@ -44,6 +44,7 @@ func Parse(name string, data []byte, environ []string) (Config, error) {
 	r.products()
 	r.hmacKeys()
 	r.wechatApps()
+	r.walletLimits()
 	r.unknown()
 	r.files(filepath.Dir(name))
 	if len(c.Audience) == 0 && c.Issuer != "" {

@@ -12,22 +12,27 @@ const (
 	productsPath = "products"
 	hmacPath     = "password.hmac_keys"
 	wechatPath   = "wechat.apps"
+	limitsPath   = "wallet.limits"
 )
 
 // nameForm is what such a name looks like. It goes into tokens, URLs and keys of Redis.
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+
+// currencyRule is what is said of a name that should be a currency.
+const currencyRule = "a name here is the code of a currency in three capitals, such as CNY"
 
 const nameRule = "a name is 1 to 32 of a-z, 0-9, hyphen and underscore, and begins with a letter or digit"
 
 var (
 	productVar = regexp.MustCompile(`^TALLYSTICK_PRODUCTS_(.+)_TERMINALS_(MOBILE|BROWSER|API)_(MODE|ACCESS_TTL|SESSION_TTL|IDLE_TTL|MAX_SESSIONS)$`)
 	wechatVar  = regexp.MustCompile(`^TALLYSTICK_WECHAT_APPS_(.+?)_(APP_ID|SECRET|SECRET_FILE|PLATFORM|CLIENTS)$`)
+	limitsVar  = regexp.MustCompile(`^TALLYSTICK_WALLET_LIMITS_([A-Z]{3})_(SINGLE|DAILY)$`)
 	hmacVar    = regexp.MustCompile(`^TALLYSTICK_PASSWORD_HMAC_KEYS_(.+?)_(SECRET|SECRET_FILE)$`)
 )
 
 // sectionOfNames says that a path may be an empty section: a product, its terminals, one of them.
 func sectionOfNames(path string) bool {
-	if path == productsPath || path == hmacPath || path == wechatPath {
+	if path == productsPath || path == hmacPath || path == wechatPath || path == limitsPath {
 		return true
 	}
 	part := strings.Split(path, ".")
@@ -122,6 +127,29 @@ func (r *reader) wechatApps() {
 			r.read(k)
 		}
 		r.c.WeChat.Apps[name] = a
+	}
+}
+
+// walletLimits fills the limits, whose names are currencies.
+func (r *reader) walletLimits() {
+	named := map[string]bool{}
+	for _, currency := range r.children(limitsPath) {
+		if !currencyForm.MatchString(currency) {
+			r.faults.add(r.tree.lines[limitsPath+"."+currency], limitsPath+"."+currency, currencyRule)
+		}
+		named[currency] = true
+	}
+	for v := range r.vars {
+		if m := limitsVar.FindStringSubmatch(v); m != nil {
+			named[m[1]] = true
+		}
+	}
+	for _, currency := range slices.Sorted(maps.Keys(named)) {
+		var l WalletLimits
+		for _, k := range l.keys(limitsPath + "." + currency) {
+			r.read(k)
+		}
+		r.c.Wallet.Limits[currency] = l
 	}
 }
 

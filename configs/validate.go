@@ -386,6 +386,17 @@ func (c *Config) checkWallet(f *faults) {
 		}
 	}
 	between(f, "wallet.max_amount", w.MaxAmount, 1, DefaultMaxAmount)
+	for _, currency := range slices.Sorted(maps.Keys(w.Limits)) {
+		l, at := w.Limits[currency], limitsPath+"."+currency
+		if !slices.Contains(w.Currencies, currency) {
+			f.add("", at, "is not one of wallet.currencies")
+		}
+		for name, bound := range map[string]*int64{".single": l.Single, ".daily": l.Daily} {
+			if bound != nil {
+				between(f, at+name, *bound, 0, DefaultMaxAmount)
+			}
+		}
+	}
 	spanBetween(f, "wallet.lock.ttl", w.Lock.TTL, time.Second, 10*time.Minute)
 	spanBetween(f, "wallet.lock.wait", w.Lock.Wait, 0, 10*time.Minute)
 	if w.Lock.Wait >= c.Listen.RequestTimeout {

@@ -1,5 +1,5 @@
-// Package admin is what operators do to users: make, list, import, disable, enable, kick, ban, and
-// set a password.
+// Package admin is what operators do to users: make, list, import, disable, enable, kick, ban, set a
+// password, and freeze and limit wallets.
 //
 // It promises that whoever is disabled, banned or given another password has no live session
 // afterwards: the change, the ends, their events and the audit record are one transaction, and this

@@ -40,6 +40,7 @@ type Config struct {
 	Users     storage.Users
 	Sessions  Sessions
 	Passwords *password.Checker
+	Wallets   storage.Wallets
 	// Trail takes the records of changes whose contract takes none.
 	Trail *audit.Trail
 	Now   func() time.Time // nil: time.Now
@@ -51,8 +52,8 @@ type Users struct{ c Config }
 
 // New builds the service.
 func New(c Config) (*Users, error) {
-	if c.Users == nil || c.Sessions == nil || c.Passwords == nil || c.Trail == nil {
-		return nil, errors.New("admin: users, sessions, passwords and the trail are all needed")
+	if c.Users == nil || c.Sessions == nil || c.Passwords == nil || c.Trail == nil || c.Wallets == nil {
+		return nil, errors.New("admin: users, sessions, passwords, wallets and the trail are all needed")
 	}
 	if c.Now == nil {
 		c.Now = time.Now

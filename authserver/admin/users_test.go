@@ -75,7 +75,7 @@ func setupOn(t testing.TB, db *sqlstore.DB) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Users, err = admin.New(admin.Config{Users: db, Sessions: book, Passwords: checker, Trail: trail, Now: now}); err != nil {
+	if b.Users, err = admin.New(admin.Config{Users: db, Sessions: book, Passwords: checker, Wallets: db, Trail: trail, Now: now}); err != nil {
 		t.Fatal(err)
 	}
 	return b

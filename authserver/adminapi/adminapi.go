@@ -12,6 +12,7 @@ import (
 	"github.com/tallystick/tallystick/authserver/oauth"
 	"github.com/tallystick/tallystick/authserver/password"
 	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/money"
 )
 
 // Scope is what a client's token must grant.
@@ -52,6 +53,8 @@ type Config struct {
 	Records  Records
 	// Products are the products that are configured.
 	Products []string
+	// Currencies are those in which limits can be set.
+	Currencies []money.Currency
 }
 
 // API holds the handlers.

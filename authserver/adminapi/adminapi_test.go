@@ -43,7 +43,8 @@ func TestWithoutAGuardNothingIsDone(t *testing.T) {
 	} {
 		for route, h := range map[string]func(*gin.Context) error{
 			"users": api.Users, "create user": api.CreateUser, "user": api.User, "kick": api.Kick, "ban": api.Ban, "unban": api.Unban,
-			"password": api.SetPassword, "clients": api.Clients, "create client": api.CreateClient, "client": api.Client,
+			"password": api.SetPassword, "wallet": api.Wallet, "change wallet": api.ChangeWallet,
+			"clients": api.Clients, "create client": api.CreateClient, "client": api.Client,
 			"update client": api.UpdateClient, "disable client": api.DisableClient, "rotate": api.RotateSecret, "audit": api.Audit,
 		} {
 			e := gin.New()

@@ -24,6 +24,8 @@
 //	POST   /users/{sub}/ban                   {"until"?, "reason"?} → {"ended_sessions": […]}
 //	POST   /users/{sub}/unban                 204
 //	POST   /users/{sub}/password              {"password"} → {"ended_sessions": […]}
+//	GET    /users/{sub}/wallet                {"sub", "frozen", "frozen_at"?, "reason"?, "accounts": […]}
+//	PATCH  /users/{sub}/wallet                {"frozen"?, "reason"?, "limits"?: {"CNY": {"single", "daily"}}} → the wallet
 //	GET    /clients?cursor=&limit=            {"clients": […], "next_cursor"}
 //	POST   /clients                           {"client_id", "type", …} → 201, with "client_secret"
 //	GET    /clients/{client_id}               with an ETag
@@ -43,6 +45,10 @@
 // administrators that change different things do not undo each other. Who needs more sends the tag.
 //
 // Secrets cannot be chosen here. A generated one has 256 bits; the command line can import others.
+//
+// A frozen wallet lets nothing out and takes what comes in; its owner stays signed in. Limits replace both
+// limits of the wallet in a currency, which come before those that are configured; null is none of its own. They are
+// here and not with the wallet because those who may change them are the administrators.
 //
 // Kicking for a product that is not configured is refused rather than answered with nothing ended: it
 // is misspelt more often than it was taken out of the configuration.

@@ -38,6 +38,8 @@ const (
 	UserUnbanned  = "user.unbanned"
 	UserPassword  = "user.password_set"
 
+	WalletChanged = "wallet.changed"
+
 	IdentityLinked   = "identity.linked"
 	IdentityUnlinked = "identity.unlinked"
 

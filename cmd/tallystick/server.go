@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/base64"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -183,7 +182,7 @@ func (p *process) addAuth(parser *token.Parser) error {
 	}
 	p.auth, err = authserver.New(authserver.Config{
 		Issuer: p.cfg.Issuer, Audience: p.cfg.Audience, Products: productConfig(p.cfg),
-		Sessions: p.store, Refreshes: p.store, Users: p.store, Audit: p.store, Handoffs: p.store, Pacer: p.redis, Announcer: p.redis, Ended: p.guard.Apply,
+		Sessions: p.store, Refreshes: p.store, Users: p.store, Audit: p.store, Wallets: p.store, Currencies: currencies(p.cfg), Handoffs: p.store, Pacer: p.redis, Announcer: p.redis, Ended: p.guard.Apply,
 		Checker: checker, Manager: manager, Guard: p.guard,
 		Clients: p.clients, Passwords: checker, Brake: p.brake, Minter: token.NewMinter(p.cfg.Issuer, p.ring), Parser: parser, Keys: keys.Published{Signing: p.ring, Encryption: p.sealing},
 		Opener: p.sealing, Nonces: p.store, Events: watch, Live: true, Federation: providers, Pages: pages,
@@ -244,11 +243,9 @@ func (p *process) addBrake() error {
 }
 
 func (p *process) addWallet() (err error) {
-	currencies := make([]money.Currency, len(p.cfg.Wallet.Currencies))
-	for i, c := range p.cfg.Wallet.Currencies {
-		if currencies[i], err = money.ParseCurrency(c); err != nil {
-			return fmt.Errorf("wallet.currencies: %w", err)
-		}
+	limits := make(map[money.Currency]storage.Limits, len(p.cfg.Wallet.Limits))
+	for c, l := range p.cfg.Wallet.Limits {
+		limits[money.Currency(c)] = storage.Limits(l)
 	}
 	if p.ledger, err = sqlstore.NewGroup(p.store, sqlstore.GroupConfig{Log: p.log, Metrics: p.registry}); err != nil {
 		return err
@@ -263,12 +260,21 @@ func (p *process) addWallet() (err error) {
 	}
 	p.resource, err = resource.New(resource.Config{
 		Wallet: wallet.Config{
-			Ledger: p.ledger, Locker: p.redis, Currencies: currencies, MaxAmount: p.cfg.Wallet.MaxAmount,
+			Ledger: p.ledger, Locker: p.redis, Currencies: currencies(p.cfg), MaxAmount: p.cfg.Wallet.MaxAmount, Limits: limits,
 			LockWait: p.cfg.Wallet.Lock.Wait, Stopping: p.stopping, LockRequired: p.cfg.Wallet.Lock.Required, Log: p.log, Metrics: p.registry,
 		},
 		Books: p.store, Outbox: p.outbox, Guard: p.guard, RequestID: serve.RequestID,
 	})
 	return err
+}
+
+// currencies are those that are dealt in.
+func currencies(cfg configs.Config) []money.Currency {
+	all := make([]money.Currency, len(cfg.Wallet.Currencies))
+	for i, c := range cfg.Wallet.Currencies {
+		all[i] = money.Currency(c) // of the form that the configuration checked
+	}
+	return all
 }
 
 func (p *process) addServer() (err error) {

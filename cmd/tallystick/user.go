@@ -24,7 +24,7 @@ func userCommand() *cobra.Command {
 	}
 	c.AddCommand(
 		userCreateCommand(), userListCommand(), userImportCommand(), userDisableCommand(), userEnableCommand(), userKickCommand(),
-		userBanCommand(), userUnbanCommand(),
+		userBanCommand(), userUnbanCommand(), userWalletCommand(), userFreezeCommand(), userUnfreezeCommand(),
 	)
 	return c
 }

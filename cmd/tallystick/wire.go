@@ -110,7 +110,7 @@ func newKit(ctx context.Context, cfg configs.Config, store *sqlstore.DB, announc
 	if err != nil {
 		return nil, err
 	}
-	users, err := admin.New(admin.Config{Users: store, Sessions: book, Passwords: passwords, Trail: trail, Log: log})
+	users, err := admin.New(admin.Config{Users: store, Sessions: book, Passwords: passwords, Wallets: store, Trail: trail, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,7 @@ func (w *Wallet) Hold(ctx context.Context, o HoldOrder) (Outcome, error) {
 		From:      storage.WalletAccount(o.User, o.Amount.Currency),
 		To:        otherSide(o.To, o.Amount.Currency),
 		MustExist: o.mustExist(),
+		Limits:    w.cfg.Limits[o.Amount.Currency],
 		Success:   func(j storage.Journal) storage.Answer { return answerHold(j, j.CreatedAt.Add(o.For)) },
 		Refuse:    w.refuses(storage.KindHold),
 	}, route{payer: o.User, wait: w.wait(o.Wait), lasts: o.For})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,9 @@ type Config struct {
 	Currencies []money.Currency
 	// MaxAmount is the largest amount of one write, in minor units; 0 means [money.Max].
 	MaxAmount int64
+	// Limits bound, by currency, the transfers and holds of wallets that have no limits of their own; none for
+	// a currency that is not there.
+	Limits map[money.Currency]storage.Limits
 	// LockWait is how long a write waits for the payer's lock; 0 means [DefaultLockWait].
 	LockWait time.Duration
 	// LockRequired refuses writes while nobody can tell who holds a lock. The books are right without.
@@ -77,7 +81,7 @@ type Wallet struct {
 
 // New checks the configuration and builds a Wallet.
 func New(cfg Config) (*Wallet, error) {
-	cfg.Currencies = slices.Clone(cfg.Currencies)
+	cfg.Currencies, cfg.Limits = slices.Clone(cfg.Currencies), maps.Clone(cfg.Limits)
 	if cfg.MaxAmount == 0 {
 		cfg.MaxAmount = money.Max
 	}
@@ -127,6 +131,16 @@ func (c *Config) validate() error {
 	}
 	if c.MaxAmount < 1 || c.MaxAmount > money.Max {
 		faults = append(faults, fmt.Errorf("max_amount: %d is not between 1 and %d", c.MaxAmount, money.Max))
+	}
+	for cur, l := range c.Limits {
+		if !slices.Contains(c.Currencies, cur) {
+			faults = append(faults, fmt.Errorf("limits: %s is not dealt in", cur))
+		}
+		for _, bound := range []*int64{l.Single, l.Daily} {
+			if bound != nil && (*bound < 0 || *bound > money.Max) {
+				faults = append(faults, fmt.Errorf("limits of %s: %d is not between 0 and %d", cur, *bound, money.Max))
+			}
+		}
 	}
 	if c.LockWait < 0 || c.LockWait > maxWaitBound {
 		faults = append(faults, fmt.Errorf("lock.wait: %s is not between 0 and %s", c.LockWait, maxWaitBound))

@@ -43,6 +43,7 @@ func (w *Wallet) Transfer(ctx context.Context, o TransferOrder) (Outcome, error)
 		From:      storage.WalletAccount(o.User, o.Amount.Currency),
 		To:        storage.WalletAccount(o.To, o.Amount.Currency),
 		MustExist: o.To,
+		Limits:    w.cfg.Limits[o.Amount.Currency],
 		Success:   answerTransfer,
 		Refuse:    w.refuses(storage.KindTransfer),
 	}, route{payer: o.User, wait: w.wait(o.Wait)})

@@ -70,6 +70,8 @@ func endpoints(target story.Target) []endpoint {
 		{method: "POST", path: "/admin/v1/users/none/ban", who: ofAdmin, body: `{"until":"2099-01-01T00:00:00Z","reason":"r"}`},
 		{method: "POST", path: "/admin/v1/users/none/unban", who: ofAdmin, body: `{}`},
 		{method: "POST", path: "/admin/v1/users/none/password", who: ofAdmin, body: `{"password":"a new and long password"}`},
+		{method: "GET", path: "/admin/v1/users/none/wallet", who: ofAdmin},
+		{method: "PATCH", path: "/admin/v1/users/none/wallet", who: ofAdmin, body: `{"frozen":true,"reason":"r"}`},
 		{method: "GET", path: "/admin/v1/clients", who: ofAdmin},
 		{method: "POST", path: "/admin/v1/clients", who: ofAdmin, body: `{"client_id":"some-app","type":"public","grants":["password"]}`},
 		{method: "PATCH", path: "/admin/v1/clients/none", who: ofAdmin, body: `{"name":"n"}`},

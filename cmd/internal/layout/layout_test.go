@@ -65,13 +65,13 @@ var arrows = []struct {
 	{"authserver/wechat", []string{rooms, "authserver/federation"}},
 	{"authserver/events", []string{rooms}},
 	{"authserver/handoff", []string{rooms, "authserver/product", "authserver/audit", "authserver/client"}},
-	{"authserver/admin", []string{rooms, "authserver/product", "authserver/audit", "authserver/session", "authserver/password"}},
+	{"authserver/admin", []string{rooms, "storage/money", "authserver/product", "authserver/audit", "authserver/session", "authserver/password"}},
 	{"authserver/tokeninfo", []string{rooms, "authserver/audit", "authserver/client"}},
 	{"authserver/account", []string{rooms, "authserver/audit", "authserver/password"}},
 	{"authserver/pages", []string{rooms, "authserver/account", "authserver/audit", "authserver/client", "authserver/grant", "authserver/handoff"}},
-	{"authserver/adminapi", []string{rooms, "authserver/audit", "authserver/admin", "authserver/client", "authserver/password"}},
+	{"authserver/adminapi", []string{rooms, "storage/money", "authserver/audit", "authserver/admin", "authserver/client", "authserver/password"}},
 	{"authserver/presence", []string{"storage"}},
-	{"authserver", []string{"authserver/...", rooms}},
+	{"authserver", []string{"authserver/...", rooms, "storage/money"}},
 }
 
 // rooms stands for what every room of the authorization server may import.
