@@ -23,7 +23,9 @@ func TestEnvironmentOverridesEveryKindOfKey(t *testing.T) {
 		{"MYSQL_MAX_OPEN_CONNS=99", func(c configs.Config) any { return c.MySQL.MaxOpenConns }, "99"},
 		{"WALLET_MAX_AMOUNT=500", func(c configs.Config) any { return c.Wallet.MaxAmount }, "500"},
 		{"WALLET_LIMITS_CNY_SINGLE=0", func(c configs.Config) any { return *c.Wallet.Limits["CNY"].Single }, "0"},
-		{"WALLET_LIMITS_CNY_DAILY=500", func(c configs.Config) any { return c.Wallet.Limits["CNY"].Single == nil && *c.Wallet.Limits["CNY"].Daily == 500 }, "true"},
+		{"WALLET_LIMITS_CNY_DAILY=500", func(c configs.Config) any {
+			return c.Wallet.Limits["CNY"].Single == nil && *c.Wallet.Limits["CNY"].Daily == 500
+		}, "true"},
 		{"WALLET_LOCK_REQUIRED=true", func(c configs.Config) any { return c.Wallet.Lock.Required }, "true"},
 		{"TOKENS_CLIENT_CREDENTIALS_TTL=2h", func(c configs.Config) any { return c.Tokens.ClientCredentialsTTL }, "2h0m0s"},
 		{"PASSWORD_HMAC_KEYS_OLD_SECRET=s", func(c configs.Config) any { return c.Password.HMACKeys["old"].Secret.Reveal() }, "s"},
