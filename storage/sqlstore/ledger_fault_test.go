@@ -18,6 +18,7 @@ import (
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/money"
 	"github.com/tallystick/tallystick/storage/sqlstore"
+	"github.com/tallystick/tallystick/storage/storagetest"
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
 )
 
@@ -27,7 +28,27 @@ type scissors struct {
 	left atomic.Int64 // steps until the cut; below zero: none
 	// late lets a commit happen before its connection is cut, so that only its answer is lost.
 	late atomic.Bool
+	// instead, if there is one, is called in place of a cut, and its error is the step's.
+	instead atomic.Pointer[func() error]
+	// deadlock is the error with which the engine gives a transaction up.
+	deadlock error
 }
+
+// Strike implements storagetest.Smith.
+func (s *scissors) Strike(b storagetest.Blow, n int, call func()) {
+	s.late.Store(b == storagetest.CutAfter)
+	s.instead.Store(nil)
+	switch b {
+	case storagetest.Deadlock:
+		s.instead.Store(new(func() error { return s.deadlock }))
+	case storagetest.Call:
+		s.instead.Store(new(func() error { call(); return nil }))
+	}
+	s.left.Store(int64(n))
+}
+
+// Mend implements storagetest.Smith.
+func (s *scissors) Mend() { s.left.Store(-1) }
 
 // Connect implements driver.Connector.
 func (s *scissors) Connect(context.Context) (driver.Conn, error) {
@@ -41,7 +62,16 @@ func (s *scissors) Connect(context.Context) (driver.Conn, error) {
 // Driver implements driver.Connector.
 func (s *scissors) Driver() driver.Driver { return nil }
 
-func (s *scissors) cut() bool { return s.left.Add(-1) == 0 }
+// cut says whether a step is to fail, and with what; cut is what ends a connection.
+func (s *scissors) cut(cut error) error {
+	if s.left.Add(-1) != 0 {
+		return nil
+	}
+	if f := s.instead.Load(); f != nil {
+		return (*f)()
+	}
+	return cut
+}
 
 type cutConn struct {
 	driver.Conn
@@ -49,23 +79,23 @@ type cutConn struct {
 }
 
 func (c *cutConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
-	if c.s.cut() {
-		return nil, context.DeadlineExceeded // ErrBadConn would only make the pool dial again
+	if err := c.s.cut(context.DeadlineExceeded); err != nil { // ErrBadConn would only make the pool dial again
+		return nil, err
 	}
 	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, o)
 	return &cutTx{tx, c.s}, err
 }
 
 func (c *cutConn) ExecContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Result, error) {
-	if c.s.cut() {
-		return nil, driver.ErrBadConn
+	if err := c.s.cut(driver.ErrBadConn); err != nil {
+		return nil, err
 	}
 	return c.Conn.(driver.ExecerContext).ExecContext(ctx, q, args)
 }
 
 func (c *cutConn) QueryContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Rows, error) {
-	if c.s.cut() {
-		return nil, driver.ErrBadConn
+	if err := c.s.cut(driver.ErrBadConn); err != nil {
+		return nil, err
 	}
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, q, args)
 }
@@ -76,20 +106,26 @@ type cutTx struct {
 }
 
 func (t *cutTx) Commit() error {
-	if !t.s.cut() {
+	err := t.s.cut(driver.ErrBadConn)
+	switch {
+	case err == nil:
 		return t.Tx.Commit()
+	case t.s.late.Load():
+		return errors.Join(t.Tx.Commit(), err)
 	}
-	if t.s.late.Load() {
-		return errors.Join(t.Tx.Commit(), driver.ErrBadConn)
-	}
-	return errors.Join(t.Rollback(), driver.ErrBadConn)
+	return errors.Join(t.Rollback(), err)
 }
 
 // cutStore opens an engine through scissors.
-func cutStore(t *testing.T, e engine.Engine) (*sqlstore.DB, *scissors) {
+func cutStore(t *testing.T, e engine.Engine) (*sqlstore.DB, *scissors) { return cutPool(t, e, 1) }
+
+// cutPool is cutStore with so many connections that write.
+func cutPool(t *testing.T, e engine.Engine, connections int) (*sqlstore.DB, *scissors) {
 	t.Helper()
+	deadlock := driver.ErrBadConn // SQLite's own cannot be made from outside; a transaction there waits for no other
 	name := "file:" + filepath.ToSlash(e.Path) + "?_busy_timeout=5000&_txlock=immediate"
 	if e.Name == "mysql" {
+		deadlock = &mysqldriver.MySQLError{Number: 1213, Message: "Deadlock found"}
 		c, err := mysqldriver.ParseDSN(e.DSN.Reveal())
 		if err != nil {
 			t.Fatal(err)
@@ -98,9 +134,9 @@ func cutStore(t *testing.T, e engine.Engine) (*sqlstore.DB, *scissors) {
 		name = c.FormatDSN()
 	}
 	d := e.Raw(t).Driver()
-	s := &scissors{open: func() (driver.Conn, error) { return d.Open(name) }}
+	s := &scissors{open: func() (driver.Conn, error) { return d.Open(name) }, deadlock: deadlock}
 	w := sql.OpenDB(s)
-	w.SetMaxOpenConns(1)
+	w.SetMaxOpenConns(connections)
 	t.Cleanup(func() { _ = w.Close() }) // what was cut may complain
 	return e.Open(t).Rewired(w), s
 }
@@ -159,7 +195,8 @@ func TestPostTakesNineRoundTrips(t *testing.T) {
 	engine.Each(t, func(t *testing.T, e engine.Engine) {
 		db, s := cutStore(t, e)
 		c := newTill(t, db)
-		for i, want := range []int64{postSteps + 2, postSteps} { // the first makes the accounts, and locks them
+		// The first finds two accounts missing after begin, bearer and accounts, and makes each: begin, lock freeze, account, commit.
+		for i, want := range []int64{3 + 2*4 + postSteps, postSteps} {
 			s.left.Store(-1)
 			if _, err := db.Post(t.Context(), c.deposit("key"+string(rune('a'+i)), 1)); err != nil {
 				t.Fatal(err)
