@@ -88,6 +88,12 @@ func New(cfg Config) (*Server, error) {
 // Wallet is the wallet behind the routes, for what does not come over HTTP.
 func (s *Server) Wallet() *wallet.Wallet { return s.wallet }
 
+// Downloads are the GET routes that answer with a stream of any length to requests that accept
+// [walletapi.MediaCSV]: they must have no deadline then.
+func (s *Server) Downloads() []string {
+	return []string{"/v1/wallet/entries", "/v1/wallets/:" + walletapi.SubParam + "/entries"}
+}
+
 // Register mounts the routes of the wallet, and its document, which needs no token.
 func (s *Server) Register(r gin.IRouter) {
 	user := func(scope string) gin.HandlerFunc {

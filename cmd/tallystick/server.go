@@ -31,6 +31,7 @@ import (
 	"github.com/tallystick/tallystick/resource/outbox"
 	"github.com/tallystick/tallystick/resource/sealer"
 	"github.com/tallystick/tallystick/resource/wallet"
+	"github.com/tallystick/tallystick/resource/walletapi"
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/money"
 	"github.com/tallystick/tallystick/storage/redisstore"
@@ -323,6 +324,11 @@ func (p *process) streams() []serve.Stream {
 	if p.auth != nil {
 		for _, route := range p.auth.Streams() {
 			streams = append(streams, serve.Stream{Method: http.MethodGet, Route: route})
+		}
+	}
+	if p.resource != nil {
+		for _, route := range p.resource.Downloads() {
+			streams = append(streams, serve.Stream{Method: http.MethodGet, Route: route, Accept: walletapi.MediaCSV})
 		}
 	}
 	return streams

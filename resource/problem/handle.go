@@ -39,15 +39,19 @@ func NewRenderer(cfg Config) *Renderer {
 }
 
 // Handle turns a handler that can fail into a Gin handler. Handlers return errors and never render
-// them.
+// them. An answer that had begun is cut, so that nobody takes a part of it for the whole.
 func (rd *Renderer) Handle(h func(*gin.Context) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		err := h(c)
 		if err == nil {
 			return
 		}
+		begun := c.Writer.Written()
 		rd.Render(c.Writer, c.Request, c.FullPath(), err)
 		c.Abort()
+		if begun {
+			panic(http.ErrAbortHandler)
+		}
 	}
 }
 

@@ -187,3 +187,46 @@ func TestACursorIsOfAllItsFilters(t *testing.T) {
 		t.Errorf("the longest cursor: %v", err)
 	}
 }
+
+// TestAPageWaitsForTheAccountThatIsReadLess has an account in which the newer of two wanted entries stands behind more
+// entries than are looked at for a page.
+func TestAPageWaitsForTheAccountThatIsReadLess(t *testing.T) {
+	t.Parallel()
+	p := &paper{entries: map[storage.AccountID][]storage.Entry{}}
+	add := func(c money.Currency, kind storage.JournalKind, second int) {
+		id := storage.WalletAccount("tom", c)
+		p.entries[id] = append(p.entries[id], storage.Entry{
+			Account: id, Sequence: int64(len(p.entries[id]) + 1), Currency: c, Kind: kind, CreatedAt: paperStart.Add(time.Duration(second) * time.Second),
+		})
+	}
+	add("USD", storage.KindTransfer, 1)
+	add("CNY", storage.KindTransfer, 2)
+	for i := range MaxLooked + 1 {
+		add("CNY", storage.KindDeposit, 3+i)
+	}
+	for _, c := range []money.Currency{"CNY", "USD"} {
+		id := storage.WalletAccount("tom", c)
+		p.accounts = append(p.accounts, storage.Account{ID: id, User: "tom", Currency: c, Version: int64(len(p.entries[id]))})
+	}
+	w, err := New(Config{Ledger: p, Locker: nobody{}, Currencies: []money.Currency{"CNY", "USD"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := Query{Kinds: []storage.JournalKind{storage.KindTransfer}}
+	var got []money.Currency
+	for range 3 {
+		page, err := w.Entries(t.Context(), "tom", q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range page.Entries {
+			got = append(got, e.Currency)
+		}
+		if q.Cursor = page.Next; q.Cursor == "" {
+			break
+		}
+	}
+	if diff := cmp.Diff([]money.Currency{"CNY", "USD"}, got); diff != "" || q.Cursor != "" {
+		t.Errorf("entries (-want +got):\n%s, then %q", diff, q.Cursor)
+	}
+}

@@ -17,14 +17,17 @@ import (
 )
 
 // API holds the handlers. They return errors, for [problem.Renderer.Handle] to render.
-type API struct{ wallet *wallet.Wallet }
+type API struct {
+	wallet    *wallet.Wallet
+	downloads downloads
+}
 
 // New builds the handlers over a wallet.
 func New(w *wallet.Wallet) (*API, error) {
 	if w == nil {
 		return nil, errors.New("walletapi: no wallet")
 	}
-	return &API{wallet: w}, nil
+	return &API{wallet: w, downloads: downloads{each: map[storage.UserID]int{}}}, nil
 }
 
 // Balances answers GET /v1/wallet.

@@ -12,6 +12,11 @@
 // user's token may act on that user's wallet alone: nothing in a path or body names a payer. A deposit
 // wants an internal app's token and refuses a user's, whatever its scope.
 //
+// A statement as CSV (RFC 4180: a header row, CRLF, UTF-8) is sent as it is read, a page of the database at a time, and
+// holds no connection to it while the client reads. The number of them is bounded, and so is the time that a client may
+// take for a page. A memo that begins like a formula gets an apostrophe before it: it is somebody else's text, and
+// spreadsheets run formulas. An answer that cannot be finished is cut, so that nobody takes a part for the whole.
+//
 // RFCs: 9110 (content types, Retry-After), 8259 (JSON), 9457 (problems, through package problem), 7240
 // (Prefer: wait), 3339 (times), 4918 §11.3 (the status 423).
 //

@@ -39,11 +39,15 @@ func (a *API) balances(c *gin.Context, user storage.UserID) error {
 	return answer(c, http.StatusOK, pastOf(at, balances))
 }
 
-// entries answers with a page of a user's statement.
+// entries answers with a page of a user's statement, or with all of it as CSV.
 func (a *API) entries(c *gin.Context, user storage.UserID) error {
 	q, err := query(c)
 	if err != nil {
 		return err
+	}
+	c.Header("Vary", "Accept")
+	if wantsCSV(c.Request) {
+		return a.download(c, user, q)
 	}
 	page, err := a.wallet.Entries(c.Request.Context(), user, q)
 	if err != nil {
