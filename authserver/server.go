@@ -342,7 +342,8 @@ func (s *Server) Sessions(ctx context.Context, p guard.Principal) (any, error) {
 // call: what public clients use. Introspection is not among them.
 func (s *Server) CrossOrigin() []string {
 	return []string{
-		s.base + pathToken, s.base + pathRevoke, s.base + "/oauth2/device_authorization", s.base + pathUserInfo, s.base + "/.well-known/",
+		s.base + pathToken, s.base + pathRevoke, s.base + pathDeviceAuthorization, s.base + pathUserInfo, s.base + "/.well-known/",
+		s.base + pathDevice + "/", s.base + pathLogins,
 	}
 }
 

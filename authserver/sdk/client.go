@@ -132,6 +132,9 @@ type Session struct {
 	// Version counts the sign-ins of this user on this terminal of this product.
 	Version int64
 	Scope   string
+	// LoginData is the JSON text that whoever issued a login token gave along, in the answer to the sign-in by it;
+	// it is kept nowhere. It is their word, not the server's.
+	LoginData string `json:",omitempty"`
 }
 
 // Session returns what is known of the sign-in; false if nobody is signed in.
@@ -168,6 +171,7 @@ func (c *Client) begin(ctx context.Context, a answer) (Session, error) {
 	c.hold(newHeld(a, c.epoch, 0, c.cfg.Now()))
 	s := c.held.session()
 	c.mu.Unlock()
+	s.LoginData = string(a.LoginData)
 	if err := c.save(ctx); err != nil {
 		return s, fmt.Errorf("sdk: signed in, but the sign-in could not be stored: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -150,7 +151,7 @@ func (s *stand) assemble() http.Handler {
 	must(t, err)
 	server, err := authserver.New(authserver.Config{
 		Issuer: s.url, Audience: []string{s.url}, Products: product.Config{"shop": nil},
-		Sessions: s.db, Refreshes: s.db, Users: s.db, Audit: s.db, Checker: checker, Manager: manager, Guard: guarded,
+		Sessions: s.db, Refreshes: s.db, Users: s.db, Audit: s.db, Handoffs: s.db, Checker: checker, Manager: manager, Guard: guarded,
 		Clients: registry, Passwords: checker, Brake: held, Minter: token.NewMinter(s.url, keyring), Parser: parser, Keys: keyring,
 		ChainKey: secret.New(strings.Repeat("c", 32)), Now: now,
 	})
@@ -160,8 +161,9 @@ func (s *stand) assemble() http.Handler {
 	at := storage.Instant(now())
 	must(t, s.db.CreateUser(t.Context(), storage.User{ID: storage.NewUserID(), Username: "tom", Password: hash, Credential: 1, CreatedAt: at, UpdatedAt: at}))
 	signIn := []string{oauth.GrantPassword, oauth.GrantRefreshToken}
+	handed := []string{oauth.GrantDeviceCode, oauth.GrantLoginToken}
 	for _, d := range []client.Draft{
-		{ID: "shop-app", Kind: storage.Public, Grants: signIn, Products: []string{"shop"}, Terminals: storage.Terminals(), Scopes: []string{"wallet:read"}},
+		{ID: "shop-app", Kind: storage.Public, Grants: slices.Concat(signIn, handed), Products: []string{"shop"}, Terminals: storage.Terminals(), Scopes: []string{"wallet:read"}},
 		{ID: "no-refresh", Kind: storage.Public, Grants: signIn[:1], Products: []string{"shop"}, Terminals: storage.Terminals()},
 		{ID: "billing", Kind: storage.Confidential, Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"wallet:deposit"}},
 	} {

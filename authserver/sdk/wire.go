@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,8 @@ type answer struct {
 	Product   string `json:"product"`
 	Terminal  string `json:"terminal"`
 	Version   int64  `json:"version"`
+
+	LoginData json.RawMessage `json:"login_data"`
 }
 
 // refusal is the body of a refusal, of the token endpoint or of a guard.
@@ -73,6 +76,20 @@ func (c *Client) revoke(ctx context.Context, token string) error {
 	return c.post(ctx, "/oauth2/revoke", url.Values{"token": {token}}, nil)
 }
 
+// postJSON sends JSON to an endpoint, with nobody's credentials, and reads the answer as post does.
+func (c *Client) postJSON(ctx context.Context, path string, body, into any) error {
+	sent, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.issuer+path, bytes.NewReader(sent))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return c.send(req, path, into)
+}
+
 // post sends a form to an endpoint as the client, and reads the answer into it if that is not nil. A
 // refusal is an *OAuthError.
 func (c *Client) post(ctx context.Context, path string, form url.Values, into any) error {
@@ -84,11 +101,15 @@ func (c *Client) post(ctx context.Context, path string, form url.Values, into an
 		return err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
 	if c.cfg.ClientSecret != "" {
 		// RFC 6749 §2.3.1: both are form-encoded before they become Basic credentials.
 		req.SetBasicAuth(url.QueryEscape(c.cfg.ClientID), url.QueryEscape(string(c.cfg.ClientSecret)))
 	}
+	return c.send(req, path, into)
+}
+
+func (c *Client) send(req *http.Request, path string, into any) error {
+	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return err
@@ -98,7 +119,7 @@ func (c *Client) post(ctx context.Context, path string, form url.Values, into an
 	if err != nil {
 		return fmt.Errorf("sdk: reading the answer of %s: %w", path, err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && (resp.StatusCode != http.StatusNoContent || into != nil) {
 		return c.refused(resp, body)
 	}
 	if into == nil {

@@ -91,6 +91,7 @@
  * @property {string} terminal
  * @property {number} version
  * @property {string} scope
+ * @property {*} [loginData] what whoever issued a login token gave along, in the answer to signInWithLoginToken alone; their word, not the server's
  */
 
 /** @typedef {Object} Held
@@ -465,15 +466,24 @@ export function createClient(options) {
 
   /** @param {string} path @param {Object<string, string>} form @param {number} [timeout] @returns {Promise<*>} */
   async function post(path, form, timeout) {
+    return sent(path, 'application/x-www-form-urlencoded', encode(Object.assign({ client_id: options.clientId }, form)), timeout)
+  }
+
+  /** @param {string} path @param {*} body @returns {Promise<*>} */
+  function postJSON(path, body) {
+    return sent(path, 'application/json', JSON.stringify(body))
+  }
+
+  /** @param {string} path @param {string} type @param {string} content @param {number} [timeout] @returns {Promise<*>} */
+  async function sent(path, type, content, timeout) {
     const answer = await adapter({
       url: issuer + path, method: 'POST', timeout: timeout || REQUEST_WITHIN,
-      headers: { 'Content-Type': 'application/x-www-form-urlencoded', Accept: 'application/json' },
-      body: encode(Object.assign({ client_id: options.clientId }, form)),
+      headers: { 'Content-Type': type, Accept: 'application/json' }, body: content,
     })
     const text = await answer.text()
     let body = {}
     try { body = (text.length <= MOST_BODY && text && JSON.parse(text)) || {} } catch (e) { /* a proxy's page says nothing */ }
-    if (answer.status !== 200) throw new OAuthError(answer.status, body, retryAfter(answer), answer.headers.get('x-request-id') || '')
+    if (answer.status !== 200 && answer.status !== 204) throw new OAuthError(answer.status, body, retryAfter(answer), answer.headers.get('x-request-id') || '')
     return body
   }
 
@@ -499,7 +509,9 @@ export function createClient(options) {
 
   /** @param {Object<string, string>} grant @returns {Promise<Session>} */
   async function signInBy(grant) {
-    return begin(await exchange(signInForm(grant)))
+    const answer = await exchange(signInForm(grant))
+    const session = await begin(answer)
+    return 'login_data' in answer ? Object.assign(session, { loginData: answer.login_data }) : session
   }
 
   return {
@@ -510,7 +522,7 @@ export function createClient(options) {
      */
     signIn: (username, password) => signInBy({ grant_type: 'password', username, password }),
 
-    /** Signs in with what a signed-in device gave away. It is good once. @param {string} loginToken */
+    /** Signs in with what a signed-in device gave away. It is good once. What that gave along is loginData of the answer, and is kept nowhere. @param {string} loginToken */
     signInWithLoginToken: (loginToken) => signInBy({ grant_type: LOGIN_TOKEN_GRANT, login_token: loginToken }),
 
     /** Signs in with the code of wx.login. @param {string} code */
@@ -518,30 +530,62 @@ export function createClient(options) {
 
     /**
      * Has a code shown and waits until the user has approved it on a signed-in device (RFC 8628). `onCode`
-     * gets the server's answer: user_code, verification_uri, qr_svg, expires_in and what else it says.
-     * Rejects with an OAuthError access_denied or expired_token. `stopped`, asked before each poll, ends it.
+     * gets the server's answer: user_code, verification_uri, qr_svg, confirmation, expires_in and what else it
+     * says. A server of ours replaces the public code each minute until somebody has scanned it: then onCode is
+     * called again, with what to show from then on.
+     * Rejects with an OAuthError access_denied or expired_token. `stopped`, asked before each poll, ends it, and the
+     * server is told that nobody waits any more.
      * @param {{onCode: (code: *) => void, stopped?: () => boolean}} o
      * @returns {Promise<Session>}
      */
     async signInWithDevice(o) {
       const asked = await post('/oauth2/device_authorization', signInForm({}))
-      const shown = Object.assign({}, asked)
+      const held = { device_code: asked.device_code }
+      let shown = Object.assign({}, asked)
       delete shown.device_code // whoever has it collects the tokens
-      o.onCode(shown)
       const until = now() + Math.min(asked.expires_in, 3600) * 1000
-      let interval = (asked.interval > 0 ? asked.interval : 5) * 1000
-      while (now() + interval < until) {
-        await sleep(interval)
-        if (closed || (o.stopped && o.stopped())) throw new TallystickError('StoppedError', 'the sign-in was stopped')
+      let turnAt = asked.qr_expires_in >= 0 ? now() + asked.qr_expires_in * 1000 : Infinity
+      async function turn() {
+        if (now() < turnAt) return
+        let next
         try {
-          return await begin(await exchange({ grant_type: DEVICE_GRANT, device_code: asked.device_code }))
+          next = await postJSON('/v1/device/status', held)
         } catch (e) {
-          if (e instanceof OAuthError && e.error === 'authorization_pending') continue
-          if (e instanceof OAuthError && e.error === 'slow_down') interval += 5000
-          else if (e instanceof OAuthError && e.status < 500 && e.status !== 429) throw e
-          else interval = Math.min(2 * interval, 60000) // away: RFC 8628 section 3.5 asks to slow down
-          if (e instanceof OAuthError) interval = Math.max(interval, e.retryAfter * 1000)
+          // How it ended is for the token endpoint to say; a server that is away is asked again.
+          if (e instanceof OAuthError && e.status < 500 && e.status !== 429) turnAt = Infinity
+          return
         }
+        if (!next.user_code) { // scanned: what is shown does not matter any more
+          turnAt = Infinity
+          return
+        }
+        turnAt = now() + next.qr_expires_in * 1000
+        if (next.user_code === shown.user_code) return
+        delete next.state
+        shown = Object.assign({}, shown, next)
+        o.onCode(shown)
+      }
+      try {
+        o.onCode(shown)
+        let interval = (asked.interval > 0 ? asked.interval : 5) * 1000
+        while (now() + interval < until) {
+          await sleep(interval)
+          if (closed || (o.stopped && o.stopped())) throw new TallystickError('StoppedError', 'the sign-in was stopped')
+          let answer
+          try {
+            answer = await exchange({ grant_type: DEVICE_GRANT, device_code: asked.device_code })
+          } catch (e) {
+            if (e instanceof OAuthError && e.error === 'slow_down') interval += 5000
+            else if (e instanceof OAuthError && e.status < 500 && e.status !== 429 && e.error !== 'authorization_pending') throw e
+            else if (!(e instanceof OAuthError) || e.error !== 'authorization_pending') interval = Math.min(2 * interval, 60000) // away: RFC 8628 section 3.5 asks to slow down
+            if (e instanceof OAuthError) interval = Math.max(interval, e.retryAfter * 1000)
+          }
+          if (answer) return await begin(answer)
+          await turn()
+        }
+      } catch (e) {
+        if (!(e instanceof OAuthError)) await postJSON('/v1/device/cancel', held).catch(() => {}) // or it expires by itself
+        throw e
       }
       throw new OAuthError(400, { error: 'expired_token', error_description: 'nobody answered in time' }, 0, '')
     },

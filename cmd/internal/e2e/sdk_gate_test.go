@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -30,6 +29,7 @@ type gate struct {
 	expired map[string]bool // Authorization headers
 	lose    bool
 	away    string // Retry-After; empty for not away
+	decoy   string // a public code that waiting devices get first, and that is to be replaced at once
 }
 
 // newGate starts a gate before an instance of dev.
@@ -104,16 +104,42 @@ func (g *gate) isExpired(authorization string) bool {
 
 // spoil turns the refusal of a request without a token into that of one whose token has expired.
 func (g *gate) spoil(resp *http.Response) error {
+	if resp.Request.URL.Path == "/oauth2/device_authorization" && resp.StatusCode == http.StatusOK {
+		return g.mislead(resp)
+	}
 	if resp.Request.Header.Get("X-Expired") == "" || resp.StatusCode != http.StatusUnauthorized {
 		return nil
 	}
 	_ = resp.Body.Close()
-	body := `{"error":"invalid_token","error_description":"the access token has expired","reason":"expired","code":1}`
-	resp.Body = io.NopCloser(bytes.NewReader([]byte(body)))
-	resp.ContentLength = int64(len(body))
-	resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
+	replace(resp, `{"error":"invalid_token","error_description":"the access token has expired","reason":"expired","code":1}`)
 	resp.Header.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 	return nil
+}
+
+// mislead gives a waiting device a public code that is old already.
+func (g *gate) mislead(resp *http.Response) error {
+	g.mu.Lock()
+	decoy := g.decoy
+	g.mu.Unlock()
+	if decoy == "" {
+		return nil
+	}
+	var body map[string]any
+	err := json.NewDecoder(resp.Body).Decode(&body)
+	_ = resp.Body.Close()
+	if err != nil {
+		return err
+	}
+	body["user_code"], body["qr_svg"], body["qr_expires_in"] = decoy, "<svg/>", 0
+	text, err := json.Marshal(body)
+	replace(resp, string(text))
+	return err
+}
+
+func replace(resp *http.Response, body string) {
+	resp.Body = io.NopCloser(strings.NewReader(body))
+	resp.ContentLength = int64(len(body))
+	resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
 }
 
 func (g *gate) order(w http.ResponseWriter, r *http.Request, order string) {
@@ -129,7 +155,9 @@ func (g *gate) order(w http.ResponseWriter, r *http.Request, order string) {
 	case "away":
 		g.away = string(body)
 	case "reset":
-		g.lose, g.away = false, ""
+		g.lose, g.away, g.decoy = false, "", ""
+	case "mislead":
+		g.decoy = string(body)
 	case "count":
 		_, _ = io.WriteString(w, strconv.Itoa(g.counts[string(body)]))
 	case "wx-login":

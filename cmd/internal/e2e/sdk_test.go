@@ -88,7 +88,7 @@ func TestJavaScriptInNode(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), node, "--test", "--test-reporter=tap", "testdata/sdk/node.test.mjs")
 	cmd.Env = append(os.Environ(), "MODULE="+source, "STAND="+encoded(t, stand))
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "# pass 11") || !strings.Contains(string(out), "# fail 0") {
+	if err != nil || !strings.Contains(string(out), "# pass 13") || !strings.Contains(string(out), "# fail 0") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -141,7 +141,7 @@ func TestJavaScriptInChromium(t *testing.T) {
 		}
 		return results
 	})()`)
-	if len(results) != 11 {
+	if len(results) != 13 {
 		t.Errorf("%d scenarios ran", len(results))
 	}
 	for name, result := range results {

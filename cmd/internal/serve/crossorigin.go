@@ -20,7 +20,7 @@ type CrossOrigin struct {
 // that Chromium keeps them.
 const (
 	crossMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
-	crossHeaders = "Authorization, Content-Type, Accept, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer"
+	crossHeaders = "Authorization, Content-Type, Accept, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer, X-Device-Code"
 	crossExposed = "ETag, Idempotent-Replayed, Location, Retry-After, WWW-Authenticate, X-Request-Id"
 	crossMaxAge  = "7200"
 )

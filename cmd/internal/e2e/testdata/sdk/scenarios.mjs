@@ -13,6 +13,7 @@ export function gateOf(stand) {
     lose: () => ask('lose', ''),
     away: (seconds) => ask('away', String(seconds)),
     reset: () => ask('reset', ''),
+    mislead: (code) => ask('mislead', code),
     count: async (path) => Number(await ask('count', path)),
   }
 }
@@ -180,6 +181,58 @@ export const scenarios = {
       equal(refused, true, issuer)
     }
     client.close()
+  },
+
+  async 'a device follows the code that turns'(m, stand) {
+    const phone = make(m, stand)
+    await phone.client.signIn(stand.user, stand.password)
+    const step = async (name, body) => {
+      const answer = await phone.client.fetch(stand.gate + '/v1/device/' + name, {
+        method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
+      })
+      equal(answer.status, 200, name + ' ' + (await answer.clone().text()))
+    }
+    const pc = make(m, stand, { terminal: 'browser', deviceName: 'a screen' })
+    await pc.gate.mislead('BCDF-GHJK') // what it gets first is old at once
+    const shown = []
+    let failed = null
+    const session = await pc.client.signInWithDevice({
+      onCode: (code) => {
+        shown.push(code)
+        if (shown.length === 2) {
+          step('scan', { user_code: code.user_code }).then(() => step('approve', { user_code: code.user_code, number: code.confirmation }))
+            .catch((e) => { failed = e })
+        }
+      },
+      stopped: () => failed !== null,
+    }).catch((e) => { throw failed || e })
+    equal([session.terminal, shown.length, shown[0].user_code], ['browser', 2, 'BCDF-GHJK'], 'shown')
+    equal(shown.map((s) => [/^<svg/.test(s.qr_svg), /^\d\d$/.test(s.confirmation), 'device_code' in s]), [[true, true, false], [true, true, false]], 'what')
+    equal(shown[1].expires_in < 180 && shown[1].verification_uri === shown[0].verification_uri, true, 'the rest')
+    equal((await pc.wallet()).status, 200, 'request')
+    await pc.gate.reset()
+    const cancelled = await pc.gate.count('/v1/device/cancel')
+    const e = await rejects(pc.client.signInWithDevice({ onCode: () => {}, stopped: () => true }))
+    equal([e.name, await pc.gate.count('/v1/device/cancel') - cancelled], ['StoppedError', 1], 'stopped')
+    phone.client.close()
+    pc.client.close()
+  },
+
+  async 'a login token brings its data'(m, stand) {
+    const giver = make(m, stand, { terminal: 'browser' })
+    await giver.client.signIn(stand.user, stand.password)
+    const answer = await giver.client.fetch(stand.gate + '/v1/login-tokens', {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ terminal: 'mobile', data: { cart: ['7'] } }),
+    })
+    const given = await answer.json()
+    const taker = make(m, stand)
+    const session = await taker.client.signInWithLoginToken(given.login_token)
+    equal([session.terminal, session.loginData], ['mobile', { cart: ['7'] }], 'session')
+    equal('loginData' in (await taker.client.session()), false, 'kept')
+    equal((await taker.wallet()).status, 200, 'request')
+    equal((await rejects(make(m, stand).client.signInWithLoginToken(given.login_token))).error, 'invalid_grant', 'a second time')
+    giver.client.close()
+    taker.client.close()
   },
 
   async 'a wrong password'(m, stand) {
