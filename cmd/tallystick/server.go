@@ -33,6 +33,7 @@ import (
 	"github.com/tallystick/tallystick/resource/wallet"
 	"github.com/tallystick/tallystick/resource/walletapi"
 	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/failpoint"
 	"github.com/tallystick/tallystick/storage/money"
 	"github.com/tallystick/tallystick/storage/redisstore"
 	"github.com/tallystick/tallystick/storage/sqlstore"
@@ -75,6 +76,8 @@ type process struct {
 	upkeep   *upkeep.Runner
 	health   *serve.Health
 	server   *serve.Server
+	// now is the clock of the rooms that decide by it; nil, which stands for time.Now, in every build but that of tests.
+	now func() time.Time
 	// stopping ends when the process begins to stop.
 	stopping context.Context //nolint:containedctx // It is the process's own.
 	leave    context.CancelFunc
@@ -82,7 +85,7 @@ type process struct {
 
 // newProcess assembles the rooms over open engines. Nothing runs before start.
 func newProcess(ctx context.Context, cfg configs.Config, r role, store *sqlstore.DB, redis *redisstore.Store, log *slog.Logger, registry *prometheus.Registry) (*process, error) {
-	p := &process{cfg: cfg, role: r, log: log, registry: registry, store: store, redis: redis}
+	p := &process{cfg: cfg, role: r, log: log, registry: registry, store: store, redis: redis, now: failpoint.Clock()}
 	p.stopping, p.leave = context.WithCancel(context.WithoutCancel(ctx))
 	err := registerProcess(registry, r)
 	if err != nil {
@@ -114,7 +117,7 @@ func newProcess(ctx context.Context, cfg configs.Config, r role, store *sqlstore
 	if err := p.addLive(parser); err != nil {
 		return nil, err
 	}
-	p.upkeep, err = upkeep.New(upkeep.Config{Store: store, Retention: retention(cfg.Retention), Log: log, Metrics: registry})
+	p.upkeep, err = upkeep.New(upkeep.Config{Now: p.now, Store: store, Retention: retention(cfg.Retention), Log: log, Metrics: registry})
 	if err != nil {
 		return nil, err
 	}
@@ -127,12 +130,13 @@ func (p *process) addGuard(parser *token.Parser) (err error) {
 		return err
 	}
 	c := guard.Config{
+		Now:    p.now,
 		Tokens: parser, Feed: p.store, Sessions: p.store, Hurry: hurry{p},
 		CacheSize: p.cfg.Guard.CacheSize, MaxEnded: p.cfg.Guard.MaxEnded, Poll: p.cfg.Guard.Poll,
 		Observe: p.observe, Log: p.log, Metrics: p.registry,
 	}
 	if p.role.auth() {
-		if p.hub, err = events.NewHub(events.HubConfig{Log: p.log, Metrics: p.registry}); err != nil {
+		if p.hub, err = events.NewHub(events.HubConfig{Now: p.now, Log: p.log, Metrics: p.registry}); err != nil {
 			return err
 		}
 		c.Relay = relays{p.hub, liveRelay{p}}
@@ -182,6 +186,7 @@ func (p *process) addAuth(parser *token.Parser) error {
 		return err
 	}
 	p.auth, err = authserver.New(authserver.Config{
+		Now:    p.now,
 		Issuer: p.cfg.Issuer, Audience: p.cfg.Audience, Products: productConfig(p.cfg),
 		Sessions: p.store, Refreshes: p.store, Users: p.store, Audit: p.store, Wallets: p.store, Currencies: currencies(p.cfg), Handoffs: p.store, Pacer: p.redis, Announcer: p.redis, Ended: p.guard.Apply,
 		Checker: checker, Manager: manager, Guard: p.guard,
@@ -248,19 +253,21 @@ func (p *process) addWallet() (err error) {
 	for c, l := range p.cfg.Wallet.Limits {
 		limits[money.Currency(c)] = storage.Limits(l)
 	}
-	if p.ledger, err = sqlstore.NewGroup(p.store, sqlstore.GroupConfig{Log: p.log, Metrics: p.registry}); err != nil {
+	if p.ledger, err = sqlstore.NewGroup(p.store, sqlstore.GroupConfig{Now: p.now, Log: p.log, Metrics: p.registry}); err != nil {
 		return err
 	}
-	if p.sealer, err = sealer.New(sealer.Config{Store: p.store, Log: p.log, Metrics: p.registry}); err != nil {
+	if p.sealer, err = sealer.New(sealer.Config{Now: p.now, Store: p.store, Log: p.log, Metrics: p.registry}); err != nil {
 		return err
 	}
 	if p.outbox, err = outbox.New(outbox.Config{
+		Now:   p.now,
 		Store: p.store, Stream: p.redis, StreamLength: p.cfg.Webhooks.StreamLength, Stopping: p.stopping, Log: p.log, Metrics: p.registry,
 	}); err != nil {
 		return err
 	}
 	p.resource, err = resource.New(resource.Config{
 		Wallet: wallet.Config{
+			Now:    p.now,
 			Ledger: p.ledger, Locker: p.redis, Currencies: currencies(p.cfg), MaxAmount: p.cfg.Wallet.MaxAmount, Limits: limits,
 			LockWait: p.cfg.Wallet.Lock.Wait, Stopping: p.stopping, LockRequired: p.cfg.Wallet.Lock.Required, Log: p.log, Metrics: p.registry,
 		},

@@ -34,13 +34,21 @@
 // the point is reached, and without it every time. What cannot be read stops the process with a panic:
 // a test whose point is mistyped must not pass for want of a crash.
 //
-// Called by storage/sqlstore, storage/redisstore and authserver/session; it imports nothing of ours.
+// It also has the process live at another time, within a day of the right one, so that a test can have
+// machines whose clocks disagree:
+//
+//	TALLYSTICK_TEST_CLOCK="-1h"
+//
+// Called by cmd/tallystick, storage/sqlstore, storage/redisstore and authserver/session; it imports nothing of ours.
 //
 // # Design notes
 //
 // Why not a configuration key or a hidden flag: whoever can set the environment of a production process
 // could then stop sign-ins at will, and the code that dies would be in what is shipped. A build tag
 // keeps it out of the file.
+//
+// Why not libfaketime for the clock: it stands between a program and its C library, and ours asks the
+// kernel.
 //
 // Why not hooks in each room's Config: a dozen fields that production never sets, each with a nil check
 // on the road of a commit, and the wiring would differ between what is tested and what is shipped. One

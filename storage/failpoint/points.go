@@ -13,6 +13,21 @@ import (
 // longestSleep bounds a sleep: longer than any deadline of a request.
 const longestSleep = time.Minute
 
+// farthest bounds how far a clock may be off.
+const farthest = 24 * time.Hour
+
+// parseClock reads how far a clock is off; nothing means that it is not.
+func parseClock(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d.Abs() > farthest {
+		return 0, fmt.Errorf("%q is not a duration up to %s", s, farthest)
+	}
+	return d, nil
+}
+
 // points are what happens where, by the names of the places.
 type points struct {
 	at map[string]*point

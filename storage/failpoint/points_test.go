@@ -41,3 +41,17 @@ func TestParseRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestParseClock(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]time.Duration{"": 0, "1h": time.Hour, "-90m": -90 * time.Minute} {
+		if got, err := parseClock(s); got != want || err != nil {
+			t.Errorf("%q: %s, %v; want %s", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"an hour", "1", "25h", "-25h"} {
+		if _, err := parseClock(s); err == nil {
+			t.Errorf("%q is read as something", s)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -307,4 +308,58 @@ func TestPostWaitsForNoProfile(t *testing.T) {
 	if _, err := db.Post(ctx, c.deposit("second", 1)); err != nil {
 		t.Errorf("deposit to a user whose row is locked: %v", err)
 	}
+}
+
+// A database that has no more room refuses, keeps what it has, and goes on when it is given some.
+func TestPostWithoutRoom(t *testing.T) {
+	t.Parallel()
+	db, _ := cutStore(t, engine.SQLite(t))
+	c := newTill(t, db)
+	pragma := func(name string, value int) (now int) {
+		t.Helper()
+		statement := "PRAGMA " + name
+		if value > 0 {
+			statement += " = " + strconv.Itoa(value)
+		}
+		if err := db.Writer().QueryRowContext(t.Context(), statement).Scan(&now); err != nil {
+			t.Fatal(err)
+		}
+		return now
+	}
+	if _, err := db.Post(t.Context(), c.deposit("first", 1)); err != nil {
+		t.Fatal(err)
+	}
+	pragma("max_page_count", pragma("page_count", 0)+1)
+	posted, failed := 1, storage.Posting{}
+	for ; failed.Key.Key == "" && posted < 1000; posted++ {
+		p := c.deposit("key "+strconv.Itoa(posted), 1)
+		if _, err := db.Post(t.Context(), p); errors.Is(err, storage.ErrUnavailable) {
+			failed = p
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if failed.Key.Key == "" {
+		t.Fatalf("%d postings, and there is still room", posted)
+	}
+	if got := c.balance(t, db); got != int64(posted) {
+		t.Errorf("balance %d after %d deposits of 1", got, posted)
+	}
+	pragma("max_page_count", 1<<20)
+	if again, err := db.Post(t.Context(), failed); err != nil || again.Replayed {
+		t.Errorf("again, with room: %+v, %v", again, err)
+	}
+	if got := c.balance(t, db); got != int64(posted)+1 {
+		t.Errorf("balance %d, want %d", got, posted+1)
+	}
+}
+
+func (c till) balance(t *testing.T, db *sqlstore.DB) int64 {
+	t.Helper()
+	accounts, err := db.Accounts(t.Context(), c.user)
+	if err != nil || len(accounts) != 1 {
+		t.Fatalf("accounts %+v, %v", accounts, err)
+	}
+	return accounts[0].Balance
 }

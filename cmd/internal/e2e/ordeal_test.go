@@ -7,15 +7,21 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/tallystick/tallystick/cmd/internal/faultproxy"
 	"github.com/tallystick/tallystick/cmd/internal/rig"
+	"github.com/tallystick/tallystick/storage/storagetest/engine"
 )
 
 func readBalance(r reply) (total, held int, err error) {
@@ -230,4 +236,96 @@ func (m *till) underLoad(t *testing.T, happens func()) {
 	if after, held := m.has(t, "tom"); int64(before-after) != moved.Load() || held != 0 {
 		t.Errorf("%d movements of 1 took %d; %d held", moved.Load(), before-after, held)
 	}
+}
+
+// TestClocksThatDisagree has a wallet whose clock is an hour ahead beside one that is an hour behind and
+// one that is right. They move money of the same users at the same time; the tokens are of an authorization server
+// that is behind as well, and live for long enough to be good at all of them.
+func TestClocksThatDisagree(t *testing.T) {
+	t.Parallel()
+	db, redis := engine.MySQL(t), startRedis(t)
+	i := found(t, true, rig.Plan{Binary: mortal(t), DSN: db.DSN.Reveal(), Redis: redis.Addr}, redis)
+	m := &till{installation: i, wallets: []string{i.wallet, freeAddr(t), freeAddr(t)}}
+	i.serve(t, "auth", "TALLYSTICK_TEST_CLOCK=-1h", "TALLYSTICK_TOKENS_CLIENT_CREDENTIALS_TTL=3h")
+	for n, clock := range []string{"", "1h", "-1h"} {
+		i.serveAt(t, "wallet", m.wallets[n], "TALLYSTICK_TEST_CLOCK="+clock)
+	}
+	m.app = billing(t, i.target)
+	m.fund(t, "tom", 100_000)
+	for n := range m.wallets { // each lives at its own time
+		r, err := m.at(t, n, "/v1/withdrawals", fmt.Sprint("when ", n), fmt.Sprintf(`{"user":%q,"amount":1,"currency":"CNY","reference":"r"}`, m.sub("tom")))
+		at, _ := time.Parse(time.RFC3339, r.field("created_at"))
+		if off := time.Since(at).Round(time.Hour); err != nil || off != []time.Duration{0, -time.Hour, time.Hour}[n] {
+			t.Errorf("wallet %d: %d %s (%v): off by %s", n, r.status, r.body, err, off)
+		}
+	}
+	m.underLoad(t, func() {
+		for n := range 8 { // opened at one, captured at another
+			id := m.hold(t, fmt.Sprint("hold ", n), 2, 3*3600)
+			if r, err := m.at(t, n, "/v1/holds/"+id+"/capture", fmt.Sprint("capture ", n), `{"amount":1}`); err != nil || r.status != http.StatusCreated {
+				t.Errorf("capture: %d %s (%v)", r.status, r.body, err)
+			}
+			if r, err := m.at(t, n, "/v1/deposits", fmt.Sprint("back ", n), fmt.Sprintf(`{"user":%q,"amount":1,"currency":"CNY","reference":"r"}`, m.sub("tom"))); err != nil || r.status != http.StatusCreated {
+				t.Errorf("deposit: %d %s (%v)", r.status, r.body, err)
+			}
+		}
+	})
+	m.verify(t)
+}
+
+// TestDiskIsFull fills the disk under SQLite, and makes room again.
+func TestDiskIsFull(t *testing.T) {
+	t.Parallel()
+	dir, addr := smallDisk(t), freeAddr(t)
+	_, target := startDev(t, dir, addr)
+	i := &installation{Site: &rig.Site{Target: target}, auth: addr, wallet: addr, target: target}
+	filler := filepath.Join(dir, "filler")
+	outage(t, i, func() {
+		f, err := os.Create(filler)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer f.Close()
+		for size := 64 << 10; size > 0; size /= 2 { // to the last byte
+			for err = nil; err == nil; {
+				_, err = f.Write(make([]byte, size))
+			}
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("the disk takes no more, and says %v", err)
+		}
+	}, func() {
+		if err := os.Remove(filler); err != nil {
+			t.Error(err)
+		}
+	}, true)
+	t.Logf("%s", command(t, "", "ledger", "verify", "--data-dir", dir))
+}
+
+// smallDisk is a folder on a disk of its own, or skips the test where none may be mounted. What SQLite does when
+// it has no more room is tested everywhere, in storage/sqlstore.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	dir, first := t.TempDir(), []string{}
+	if os.Geteuid() != 0 {
+		first = []string{"sudo", "-n"}
+	}
+	run := func(args ...string) error {
+		all := append(slices.Clone(first), args...)
+		out, err := exec.CommandContext(context.WithoutCancel(t.Context()), all[0], all[1:]...).CombinedOutput() //nolint:gosec // G204: commands of our own.
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	if err := run("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=16m,mode=0700,uid=%d", os.Getuid()), "tmpfs", dir); err != nil {
+		t.Skipf("SKIPPED: no disk may be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := run("umount", dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
