@@ -322,7 +322,7 @@ func TestMiniProgramsThatAreRefused(t *testing.T) {
 	})
 	p.must(err)
 	mini(p.kit, "shop-mini", p.wechat.Mint("wx-shop", "openid-1", "")).refused(t, http.StatusBadRequest, "invalid_grant", "banned", 2)
-	if d := cmp.Diff([]string{"client_credentials", "password", "refresh_token", oauth.GrantWeChat}, p.advertised()); d != "" {
+	if d := cmp.Diff([]string{"client_credentials", "password", "refresh_token", oauth.GrantDeviceCode, oauth.GrantLoginToken, oauth.GrantWeChat}, p.advertised()); d != "" {
 		t.Error(d)
 	}
 }

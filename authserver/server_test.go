@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tallystick/tallystick/authserver"
+	"github.com/tallystick/tallystick/authserver/oauth"
 	"github.com/tallystick/tallystick/keys/secret"
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/storagetest/engine"
@@ -62,7 +63,8 @@ func TestDocuments(t *testing.T) {
 
 func TestEverythingAdvertisedWorks(t *testing.T) {
 	t.Parallel()
-	k := newKit(t, engine.SQLite(t))
+	s := newStage(t, engine.SQLite(t))
+	k := s.kit
 	var advertised struct {
 		Token       string   `json:"token_endpoint"`
 		Keys        string   `json:"jwks_uri"`
@@ -75,7 +77,14 @@ func TestEverythingAdvertisedWorks(t *testing.T) {
 	}
 	refresh := k.postAs("shop-server", "grant_type", "password", "terminal", "browser", "username", "tom", "password", tomsSecret).ok(t).Refresh
 	for _, grant := range advertised.Grants {
-		k.postAs("shop-server", "grant_type", grant, "username", "tom", "password", tomsSecret, "refresh_token", refresh).ok(t)
+		switch grant {
+		case oauth.GrantDeviceCode:
+			s.collect("tv", s.approved("tv").text("device_code")).ok(t)
+		case oauth.GrantLoginToken:
+			s.redeem("tv", s.issue("{}").want(t, http.StatusOK, "").text("login_token")).ok(t)
+		default:
+			k.postAs("shop-server", "grant_type", grant, "terminal", "browser", "username", "tom", "password", tomsSecret, "refresh_token", refresh).ok(t)
+		}
 	}
 	if d := cmp.Diff([]string{"client_secret_basic", "client_secret_post", "none"}, advertised.AuthMethods); d != "" {
 		t.Error(d)
@@ -194,7 +203,12 @@ func TestRoutes(t *testing.T) {
 		"/admin/v1/users GET", "/admin/v1/users POST", "/admin/v1/users/:sub GET",
 		"/admin/v1/users/:sub/ban POST", "/admin/v1/users/:sub/kick POST", "/admin/v1/users/:sub/password POST",
 		"/admin/v1/users/:sub/unban POST",
+		"/oauth2/device_authorization POST",
 		"/oauth2/introspect POST", "/oauth2/revoke POST", "/oauth2/token POST", "/oauth2/userinfo GET", "/oauth2/userinfo POST",
+		"/sdk/tallystick.js GET", "/sdk/tallystick.js HEAD",
+		"/v1/device/approve POST", "/v1/device/cancel POST", "/v1/device/deny POST", "/v1/device/events GET",
+		"/v1/device/scan POST", "/v1/device/status POST",
+		"/v1/login-tokens GET", "/v1/login-tokens POST", "/v1/login-tokens/:id DELETE",
 		"/v1/password POST", "/v1/sessions DELETE", "/v1/sessions GET", "/v1/sessions/:sid DELETE",
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -57,36 +57,47 @@ func TestConnectionsHaveTheirRules(t *testing.T) {
 	}
 }
 
-// TestMigrationCarriesOn cuts the migrations short after each of their statements, as a crash does, and
-// runs them again: also those that are done already but not recorded.
+// TestMigrationCarriesOn cuts each migration short after each of its statements, as a crash does, and runs it
+// again from its first: also after the last, when all is done but not recorded. Each run goes one statement
+// further than the one before, and the migration library makes the last.
 func TestMigrationCarriesOn(t *testing.T) {
 	t.Parallel()
-	statements := upStatements(t)
+	migrations := upStatements(t)
 	whole := migrated(t)
-	want, indexed := columns(t, whole), indexes(t, whole)
-	for n := range len(statements) + 1 {
-		// A test of its own lets go of its connections before the next: a server has no hundreds.
-		t.Run(fmt.Sprintf("cut after %d statements", n), func(t *testing.T) {
+	want, indexed, counted := columns(t, whole), indexes(t, whole), counts(t, whole)
+	for m, statements := range migrations {
+		t.Run(fmt.Sprintf("migration %d", m+1), func(t *testing.T) {
+			t.Parallel()
 			dsn := engine.EmptyMySQL(t).DSN
 			db := raw(t, dsn)
-			db.SetMaxOpenConns(1) // what a statement sets, the next one finds
-			for _, s := range statements[:n] {
-				execute(t, db, s)
+			recorded := database(t, whole) + ".schema_versions"
+			run(t, db, []string{
+				"CREATE TABLE schema_versions LIKE " + recorded,
+				fmt.Sprintf("INSERT INTO schema_versions SELECT * FROM %s WHERE version_id <= %d", recorded, m),
+			})
+			for _, before := range migrations[:m] {
+				run(t, db, before)
+			}
+			for cut := range len(statements) {
+				run(t, db, statements[:cut+1])
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			if _, err := mysql.Migrate(ctx, mysql.Config{DSN: dsn}); err != nil {
+			applied, err := mysql.Migrate(ctx, mysql.Config{DSN: dsn})
+			if err != nil {
 				t.Fatal(err)
 			}
+			if len(applied) != len(migrations)-m {
+				t.Errorf("the library ran %v", applied)
+			}
 			if diff := cmp.Diff(want, columns(t, dsn)); diff != "" {
-				t.Fatalf("(-want +got):\n%s", diff)
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(indexed, indexes(t, dsn)); diff != "" {
-				t.Fatalf("indexes (-want +got):\n%s", diff)
+				t.Errorf("indexes (-want +got):\n%s", diff)
 			}
-			var feeds int
-			if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM feed").Scan(&feeds); err != nil || feeds != 1 {
-				t.Fatalf("%d rows in feed, %v", feeds, err)
+			if diff := cmp.Diff(counted, counts(t, dsn)); diff != "" {
+				t.Errorf("rows (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -116,7 +127,7 @@ func TestMigrationMendsVersions(t *testing.T) {
 
 func TestIdentifiersAreBinary(t *testing.T) {
 	t.Parallel()
-	numbers := map[string]bool{"feed.feed_id": true, "schema_versions.version_id": true}
+	numbers := map[string]bool{"feed.feed_id": true, "enrolment.enrolment_id": true, "schema_versions.version_id": true}
 	texts := map[string]bool{"sessions.device_id": true, "device_requests.device_id": true} // what a device calls itself; nothing is found by it
 	for _, c := range columns(t, migrated(t)) {
 		name, kind, _ := strings.Cut(c, " ")
@@ -152,15 +163,41 @@ func execute(t *testing.T, db *sql.DB, statement string) {
 	}
 }
 
-// upStatements splits the migrations as the migration library does: at lines that end in a semicolon.
-func upStatements(t *testing.T) []string {
+// run runs statements over one connection that is new and then closed: what a statement sets, the next one
+// finds, but not the next run.
+func run(t *testing.T, db *sql.DB, statements []string) {
 	t.Helper()
-	files, err := filepath.Glob("migrations/*.sql")
+	db.SetMaxIdleConns(0)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for i, s := range statements {
+		if _, err := conn.ExecContext(t.Context(), s); err != nil {
+			t.Fatalf("statement %d of %d: %v: %s", i+1, len(statements), err, s)
+		}
+	}
+}
+
+func database(t *testing.T, dsn secret.Text) string {
+	t.Helper()
+	c, err := driverpkg.ParseDSN(dsn.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.DBName
+}
+
+// upStatements splits each migration as the migration library does: at lines that end in a semicolon.
+func upStatements(t *testing.T) [][]string {
+	t.Helper()
+	files, err := filepath.Glob("migrations/*.sql") // in order of their numbers
 	if err != nil || len(files) < 2 {
 		t.Fatalf("migrations: %v, %v", files, err)
 	}
-	var statements []string
-	for _, file := range files {
+	migrations := make([][]string, len(files))
+	for i, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -169,14 +206,24 @@ func upStatements(t *testing.T) []string {
 		up, _, _ = strings.Cut(up, "-- +goose Down")
 		for s := range strings.SplitSeq(up, ";\n") {
 			if strings.TrimSpace(s) != "" {
-				statements = append(statements, s)
+				migrations[i] = append(migrations[i], s)
 			}
 		}
+		if len(migrations[i]) == 0 {
+			t.Fatalf("found no statements in %s", file)
+		}
 	}
-	if len(statements) < 30 {
-		t.Fatalf("found %d statements in the migrations", len(statements))
+	return migrations
+}
+
+// counts tells how many rows each table of a database has.
+func counts(t *testing.T, dsn secret.Text) []string {
+	t.Helper()
+	var each []string
+	for _, table := range list(t, dsn, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()") {
+		each = append(each, "SELECT CONCAT('"+table+": ', COUNT(*)) FROM `"+table+"`")
 	}
-	return statements
+	return list(t, dsn, strings.Join(each, " UNION ALL "))
 }
 
 // columns lists all columns of a database with their types, in a stable order.
@@ -196,7 +243,9 @@ func indexes(t *testing.T, dsn secret.Text) []string {
 // list runs a query of one text column, and sorts what it finds.
 func list(t *testing.T, dsn secret.Text, query string) []string {
 	t.Helper()
-	rows, err := raw(t, dsn).QueryContext(t.Context(), query)
+	db := raw(t, dsn)
+	defer db.Close() // a server has no hundreds of connections
+	rows, err := db.QueryContext(t.Context(), query)
 	if err != nil {
 		t.Fatal(err)
 	}
