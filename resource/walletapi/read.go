@@ -45,7 +45,7 @@ func (a *API) entries(c *gin.Context, user storage.UserID) error {
 	if err != nil {
 		return err
 	}
-	c.Header("Vary", "Accept")
+	c.Writer.Header().Add("Vary", "Accept")
 	if wantsCSV(c.Request) {
 		return a.download(c, user, q)
 	}
