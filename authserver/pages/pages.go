@@ -134,6 +134,7 @@ type Config struct {
 // Pages holds the handlers.
 type Pages struct {
 	cfg    Config
+	host   string // of the issuer
 	base   string // the path of the issuer, without a slash at its end
 	secure bool   // the issuer is https
 	views  *views
@@ -163,7 +164,7 @@ func New(cfg Config) (*Pages, error) {
 	if err != nil || issuer.Host == "" {
 		return nil, fmt.Errorf("pages: the issuer %q is not an address", cfg.Issuer)
 	}
-	p := &Pages{cfg: cfg, base: strings.TrimSuffix(issuer.Path, "/"), secure: issuer.Scheme == "https", cross: http.NewCrossOriginProtection()}
+	p := &Pages{cfg: cfg, host: issuer.Host, base: strings.TrimSuffix(issuer.Path, "/"), secure: issuer.Scheme == "https", cross: http.NewCrossOriginProtection()}
 	// A proxy may rewrite Host; then the origin is still that of the issuer.
 	if err := p.cross.AddTrustedOrigin(issuer.Scheme + "://" + issuer.Host); err != nil {
 		return nil, fmt.Errorf("pages: %w", err)

@@ -26,6 +26,8 @@ type signInView struct {
 	ReturnTo string
 	Username string
 	QR       bool
+	// Where is the address of the page to type a code into, as people type it.
+	Where string
 }
 
 // SignIn shows the form and the QR: GET /signin.
@@ -44,7 +46,7 @@ func (p *Pages) SignIn(c *gin.Context) error {
 }
 
 func (p *Pages) signInView(c *gin.Context, to, username string) *signInView {
-	v := &signInView{ReturnTo: to, Username: username}
+	v := &signInView{ReturnTo: to, Username: username, Where: p.host + p.base + PathDevice}
 	// Whoever came here to let a device in holds the phone: it is not the screen for another QR.
 	if !strings.HasPrefix(to, p.base+PathDevice) {
 		who, err := p.cfg.Clients.Client(c.Request.Context(), p.cfg.Client)

@@ -152,6 +152,7 @@ func phoneSignsScreenIn(t *testing.T, target story.Target) {
 		phone.at("/device", fact)
 	}
 	number := screen.number()
+	screen.Screenshot("scanned")
 	phone.enter("#number", number)
 	phone.click("button[value=approve]")
 	phone.at("/account", "Approved.")
@@ -377,10 +378,7 @@ func looksOfPages(t *testing.T, target story.Target) {
 					v.look(page+"-"+language, width, scheme)
 				}
 			}
-			v.Do(chromedp.EmulateViewport(1280, 800))
-			v.click(".language button")
-			v.Do(chromedp.WaitVisible(chromedp.CSS("h1")))
-			v.Await(`document.readyState === 'complete'`)
+			v.switchLanguage(language)
 			if page == "signin" {
 				v.Await(`document.getElementById('qr-image').naturalWidth > 0`)
 			}
@@ -403,9 +401,16 @@ func looksOfPages(t *testing.T, target story.Target) {
 			v.look("asking-"+language, width, "dark")
 		}
 		v.open("/device")
-		v.click(".language button")
-		v.Await(`document.readyState === 'complete'`)
+		v.switchLanguage(language)
 	}
+}
+
+// switchLanguage switches from a language to the other one.
+func (v visit) switchLanguage(from string) {
+	v.t.Helper()
+	v.Do(chromedp.EmulateViewport(1280, 800))
+	v.click(".language button")
+	v.Await(`document.readyState === 'complete' && !document.documentElement.lang.startsWith(` + encoded(v.t, from) + `)`)
 }
 
 func (v visit) look(name string, width int64, scheme string) {
