@@ -27,6 +27,7 @@ const (
 	ScopeReverse  = "wallet:reverse"
 	ScopeReadAny  = "wallet:read_any"
 	ScopeBooks    = "ledger:read"
+	ScopeAdmin    = "admin"
 )
 
 // Config is what a [Server] is made of.
@@ -38,6 +39,8 @@ type Config struct {
 	Books storage.Bookkeeper
 	// Outbox reads the ledger's events. It is started and stopped by its owner.
 	Outbox *outbox.Runner
+	// Webhooks manages webhooks; nil for none.
+	Webhooks *outbox.Desk
 	// Guard is started and stopped by its owner.
 	Guard *guard.Guard
 	// RequestID reads the request's identifier from its context; nil means that there is none.
@@ -50,6 +53,7 @@ type Server struct {
 	wallet   *wallet.Wallet
 	api      *walletapi.API
 	events   *walletapi.Events
+	webhooks *walletapi.Webhooks
 	books    storage.Bookkeeper
 	problems *problem.Renderer
 	document *apidoc.Document
@@ -79,10 +83,32 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resource: %w", err)
 	}
-	return &Server{
+	s := &Server{
 		guard: cfg.Guard, wallet: w, api: api, books: cfg.Books, events: walletapi.NewEvents(cfg.Outbox), document: document,
 		problems: problem.NewRenderer(problem.Config{RequestID: cfg.RequestID, Log: cfg.Wallet.Log}),
-	}, nil
+	}
+	if cfg.Webhooks != nil {
+		s.webhooks = walletapi.NewWebhooks(cfg.Webhooks)
+	}
+	return s, nil
+}
+
+// RegisterAdmin mounts the routes for administrators: those of webhooks, if there is a desk for them.
+func (s *Server) RegisterAdmin(r gin.IRouter) {
+	if s.webhooks == nil {
+		return
+	}
+	admin := s.guard.Admit(guard.Need{Scopes: []string{ScopeAdmin}, Holder: guard.ClientToken, Strict: true})
+	h := s.problems.Handle
+	r.GET("/admin/v1/webhooks", admin, h(s.webhooks.List))
+	r.POST("/admin/v1/webhooks", admin, h(s.webhooks.Create))
+	r.GET("/admin/v1/webhooks/:id", admin, h(s.webhooks.Show))
+	r.PATCH("/admin/v1/webhooks/:id", admin, h(s.webhooks.Update))
+	r.DELETE("/admin/v1/webhooks/:id", admin, h(s.webhooks.Delete))
+	r.POST("/admin/v1/webhooks/:id/secret", admin, h(s.webhooks.Rotate))
+	r.POST("/admin/v1/webhooks/:id/test", admin, h(s.webhooks.Test))
+	r.GET("/admin/v1/webhooks/:id/dead", admin, h(s.webhooks.Dead))
+	r.POST("/admin/v1/webhooks/:id/replay", admin, h(s.webhooks.Replay))
 }
 
 // Wallet is the wallet behind the routes, for what does not come over HTTP.

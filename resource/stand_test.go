@@ -91,16 +91,28 @@ func newStand(t testing.TB, e engine.Engine, options ...option) *stand {
 	s.outbox.Start(ctx)
 	t.Cleanup(s.outbox.Stop)
 	s.server, err = resource.New(resource.Config{
-		Outbox: s.outbox,
+		Outbox: s.outbox, Webhooks: newDesk(t, s.db),
 		Wallet: cfg, Books: s.db, Guard: s.guard, RequestID: func(context.Context) string { return "req-1" },
 	})
 	must(t, err)
 	s.contract = newContract(t)
 	r := gin.New()
 	s.server.Register(r)
+	s.server.RegisterAdmin(r)
 	s.http = httptest.NewServer(r)
 	t.Cleanup(s.http.Close)
 	return s
+}
+
+func newDesk(t testing.TB, db *sqlstore.DB) *outbox.Desk {
+	t.Helper()
+	box, err := keys.NewBox(secret.New(base64.StdEncoding.EncodeToString(make([]byte, 32))), "webhooks of tests")
+	must(t, err)
+	sender, err := outbox.NewSender(outbox.SenderConfig{Box: box})
+	must(t, err)
+	desk, err := outbox.NewDesk(outbox.DeskConfig{Store: db, Box: box, Sender: sender})
+	must(t, err)
+	return desk
 }
 
 func must(t testing.TB, err error) {

@@ -259,9 +259,14 @@ func (p *process) addWallet() (err error) {
 	if p.sealer, err = sealer.New(sealer.Config{Now: p.now, Store: p.store, Log: p.log, Metrics: p.registry}); err != nil {
 		return err
 	}
+	sender, desk, err := openWebhooks(p.cfg, p.store, p.now)
+	if err != nil {
+		return err
+	}
 	if p.outbox, err = outbox.New(outbox.Config{
-		Now:   p.now,
-		Store: p.store, Stream: p.redis, StreamLength: p.cfg.Webhooks.StreamLength, Stopping: p.stopping, Log: p.log, Metrics: p.registry,
+		Now: p.now, Store: p.store, Stream: p.redis, StreamLength: p.cfg.Webhooks.StreamLength,
+		Hooks: sender, Parallel: p.cfg.Webhooks.Parallel, DisableAfter: p.cfg.Webhooks.DisableAfter,
+		Stopping: p.stopping, Log: p.log, Metrics: p.registry,
 	}); err != nil {
 		return err
 	}
@@ -271,7 +276,7 @@ func (p *process) addWallet() (err error) {
 			Ledger: p.ledger, Locker: p.redis, Currencies: currencies(p.cfg), MaxAmount: p.cfg.Wallet.MaxAmount, Limits: limits,
 			LockWait: p.cfg.Wallet.Lock.Wait, Stopping: p.stopping, LockRequired: p.cfg.Wallet.Lock.Required, Log: p.log, Metrics: p.registry,
 		},
-		Books: p.store, Outbox: p.outbox, Guard: p.guard, RequestID: serve.RequestID,
+		Books: p.store, Outbox: p.outbox, Webhooks: desk, Guard: p.guard, RequestID: serve.RequestID,
 	})
 	return err
 }
@@ -307,6 +312,7 @@ func (p *process) addServer() (err error) {
 	}
 	if p.resource != nil {
 		p.resource.Register(engine)
+		p.resource.RegisterAdmin(engine)
 	}
 	engine.GET(p.livePath(), p.serveLive)
 	operators := engine

@@ -19,6 +19,7 @@ import (
 	"github.com/tallystick/tallystick/cmd/internal/devstack"
 	"github.com/tallystick/tallystick/configs"
 	"github.com/tallystick/tallystick/keys"
+	"github.com/tallystick/tallystick/resource/outbox"
 	"github.com/tallystick/tallystick/storage/sqlstore"
 )
 
@@ -33,6 +34,7 @@ type kit struct {
 	Ring    *keys.Ring
 	// Encryption holds the keys that passwords are encrypted for.
 	Encryption *keys.Encryption
+	Webhooks   *outbox.Desk
 	Config     configs.Config
 }
 

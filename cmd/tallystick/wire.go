@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"github.com/tallystick/tallystick/configs"
 	"github.com/tallystick/tallystick/keys"
 	"github.com/tallystick/tallystick/keys/secret"
+	"github.com/tallystick/tallystick/resource/outbox"
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/mysql"
 	"github.com/tallystick/tallystick/storage/redisstore"
@@ -133,7 +136,33 @@ func newKit(ctx context.Context, cfg configs.Config, store *sqlstore.DB, announc
 	if err != nil {
 		return nil, err
 	}
-	return &kit{Config: cfg, Store: store, Users: users, Clients: clients, Ring: ring, Encryption: encryption}, nil
+	_, hooks, err := openWebhooks(cfg, store, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &kit{Config: cfg, Store: store, Users: users, Clients: clients, Ring: ring, Encryption: encryption, Webhooks: hooks}, nil
+}
+
+// openWebhooks makes what calls webhooks, and the desk where they are managed; now may be nil for the clock.
+func openWebhooks(cfg configs.Config, store *sqlstore.DB, now func() time.Time) (*outbox.Sender, *outbox.Desk, error) {
+	box, err := keys.NewBox(cfg.Keys.EncryptionKey, purposeWebhooks)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := outbox.SenderConfig{Box: box, Timeout: cfg.Webhooks.Timeout, AllowHTTP: cfg.Webhooks.AllowHTTP}
+	for _, n := range cfg.Webhooks.AllowedNetworks {
+		p, err := netip.ParsePrefix(n)
+		if err != nil {
+			return nil, nil, fmt.Errorf("webhooks.allowed_networks: %w", err)
+		}
+		c.Allowed = append(c.Allowed, p)
+	}
+	sender, err := outbox.NewSender(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	desk, err := outbox.NewDesk(outbox.DeskConfig{Store: store, Box: box, Sender: sender, Now: now})
+	return sender, desk, err
 }
 
 // The purposes for which keys are derived from the encryption key. Changing one invalidates what was
@@ -145,6 +174,7 @@ const (
 	purposeCodes         = "tallystick codes of providers"
 	purposeIdentities    = "tallystick secrets of providers"
 	purposeCookies       = "tallystick cookies of pages"
+	purposeWebhooks      = "tallystick secrets of webhooks"
 )
 
 const derivedLength = 32

@@ -91,7 +91,7 @@ func EventOf(s *storage.SealedJournal) (Event, bool) {
 		return Event{}, false
 	}
 	e := Event{
-		ID: idPrefix + string(j.ID), Type: kind, Timestamp: j.CreatedAt.UTC(), Number: s.Seal.Number,
+		ID: EventID(j.ID), Type: kind, Timestamp: j.CreatedAt.UTC(), Number: s.Seal.Number,
 		Data: Data{
 			ID: j.ID, Kind: j.Kind, From: j.From, To: j.To, Amount: j.Amount.Minor, Currency: string(j.Amount.Currency),
 			Memo: j.Memo, Reference: j.Reference, Original: j.Original, Client: j.Client, CreatedAt: j.CreatedAt.UTC(),
@@ -131,3 +131,6 @@ func (e *Event) body() ([]byte, error) {
 
 // wants says whether a webhook asks for a type; one that names none asks for all.
 func wants(types []string, kind string) bool { return len(types) == 0 || slices.Contains(types, kind) }
+
+// EventID is the identifier of a journal's event.
+func EventID(j storage.JournalID) string { return idPrefix + string(j) }

@@ -18,6 +18,9 @@ const (
 	DefaultInterval     = 200 * time.Millisecond
 	DefaultLease        = 15 * time.Second
 	DefaultStreamLength = 100_000
+	DefaultParallel     = 8
+	DefaultTimeout      = 15 * time.Second
+	DefaultDisableAfter = 5 * 24 * time.Hour
 )
 
 const (
@@ -28,6 +31,8 @@ const (
 	// troubled is the pause after an error of the store or of Redis, doubled by each further one up to mostTroubled.
 	troubled     = time.Second
 	mostTroubled = 30 * time.Second
+	// listEvery is the time between two looks at which webhooks there are.
+	listEvery = time.Second
 	// streamBatch is how many journals are handed to Redis at once.
 	streamBatch = 256
 )
@@ -51,6 +56,12 @@ type Config struct {
 	// Stream, if not nil, is told of all events, and keeps about StreamLength of them.
 	Stream       Stream
 	StreamLength int64
+	// Hooks sends to webhooks; nil for none.
+	Hooks *Sender
+	// Parallel is how many events of one webhook are under way at once, each of other users.
+	Parallel int
+	// DisableAfter is after how long a webhook that takes nothing is disabled.
+	DisableAfter time.Duration
 	// Interval is the time between two looks at how far the chain goes.
 	Interval time.Duration
 	// Lease is after how long another process takes over from one that died.
@@ -59,6 +70,8 @@ type Config struct {
 	Now     func() time.Time
 	Log     *slog.Logger          // nil: discards
 	Metrics prometheus.Registerer // nil: none
+
+	schedule []time.Duration // of further tries; nil for that of the package's doc
 	// Stopping, if not nil, ends when the process begins to stop: those who wait for events are answered then.
 	Stopping context.Context //nolint:containedctx // It is the process's own.
 }
@@ -67,13 +80,19 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		field     *time.Duration
 		otherwise time.Duration
-	}{{&c.Interval, DefaultInterval}, {&c.Lease, DefaultLease}} {
+	}{{&c.Interval, DefaultInterval}, {&c.Lease, DefaultLease}, {&c.DisableAfter, DefaultDisableAfter}} {
 		if *d.field == 0 {
 			*d.field = d.otherwise
 		}
 	}
 	if c.StreamLength == 0 {
 		c.StreamLength = DefaultStreamLength
+	}
+	if c.Parallel == 0 {
+		c.Parallel = DefaultParallel
+	}
+	if c.schedule == nil {
+		c.schedule = schedule()
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -92,7 +111,7 @@ func (c Config) validate() error {
 	if c.Store == nil {
 		faults = append(faults, errors.New("outbox: no store"))
 	}
-	if c.Interval < 0 || c.StreamLength < 0 {
+	if c.Interval < 0 || c.DisableAfter < 0 || c.StreamLength < 0 || c.Parallel < 0 {
 		faults = append(faults, errors.New("outbox: times and numbers must not be below zero"))
 	}
 	if c.Lease < 3*c.Interval {
@@ -100,6 +119,9 @@ func (c Config) validate() error {
 	}
 	return errors.Join(faults...)
 }
+
+// errOver says that nothing is delivered any more, until something is changed.
+var errOver = errors.New("the webhook is disabled")
 
 // Runner delivers.
 type Runner struct {
@@ -136,6 +158,9 @@ func (r *Runner) Start(ctx context.Context) {
 	r.running.Go(func() { r.look(ctx) })
 	if r.cfg.Stream != nil {
 		r.running.Go(func() { r.keep(ctx, storage.StreamDestination, r.openStream, r.stream) })
+	}
+	if r.cfg.Hooks != nil {
+		r.running.Go(func() { r.watch(ctx) })
 	}
 }
 
@@ -176,7 +201,10 @@ func (r *Runner) end(ctx context.Context) (int64, error) {
 	return endOf(ctx, r.cfg.Store)
 }
 
-func endOf(ctx context.Context, s Store) (int64, error) {
+func endOf(ctx context.Context, s interface {
+	Head(ctx context.Context) (storage.Block, error)
+},
+) (int64, error) {
 	block, err := s.Head(ctx)
 	if errors.Is(err, storage.ErrNotFound) {
 		return 0, nil
@@ -208,7 +236,7 @@ func (r *Runner) keep(
 		}
 		wait := r.cfg.Lease / 3
 		switch {
-		case ctx.Err() != nil, errors.Is(err, storage.ErrNotFound):
+		case ctx.Err() != nil, errors.Is(err, storage.ErrNotFound), errors.Is(err, errOver):
 			return
 		case errors.Is(err, storage.ErrLost):
 			failures = 0

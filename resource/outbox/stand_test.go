@@ -122,7 +122,7 @@ func (s *stand) eventually(what string, holds func() bool) {
 // run starts a runner, which ends with the test at the latest.
 func (s *stand) run(c Config) *Runner {
 	s.Helper()
-	c.Store = s.db
+	c.Store = &mortal{Store: s.db}
 	if c.Interval == 0 {
 		c.Interval = 5 * time.Millisecond
 	}

@@ -32,6 +32,7 @@ const (
 	KeyReused              Code = "idempotency_key_reused"
 	WalletBusy             Code = "wallet_busy"
 	NotFound               Code = "not_found"
+	Conflict               Code = "conflict"
 	BodyTooLarge           Code = "body_too_large"
 	UnsupportedMediaType   Code = "unsupported_media_type"
 	TemporarilyUnavailable Code = "temporarily_unavailable"
@@ -80,6 +81,8 @@ func table(c Code) (entry, bool) {
 		return entry{http.StatusLocked, "Wallet busy"}, true
 	case InvalidRequest:
 		return entry{http.StatusBadRequest, "Invalid request"}, true
+	case Conflict:
+		return entry{http.StatusConflict, "Conflict"}, true
 	case NotFound:
 		return entry{http.StatusNotFound, "Not found"}, true
 	case BodyTooLarge:

@@ -77,6 +77,15 @@ func endpoints(target story.Target) []endpoint {
 		{method: "PATCH", path: "/admin/v1/clients/none", who: ofAdmin, body: `{"name":"n"}`},
 		{method: "DELETE", path: "/admin/v1/clients/none", who: ofAdmin},
 		{method: "GET", path: "/admin/v1/audit", who: ofAdmin},
+		{method: "GET", path: "/admin/v1/webhooks", who: ofAdmin},
+		{method: "POST", path: "/admin/v1/webhooks", who: ofAdmin, body: `{"url":"http://127.0.0.1:1/hooks","events":["journal.posted"]}`},
+		{method: "GET", path: "/admin/v1/webhooks/none", who: ofAdmin},
+		{method: "PATCH", path: "/admin/v1/webhooks/none", who: ofAdmin, body: `{"disabled":true}`},
+		{method: "DELETE", path: "/admin/v1/webhooks/none", who: ofAdmin},
+		{method: "POST", path: "/admin/v1/webhooks/none/secret", who: ofAdmin, body: `{"overlap_seconds":60}`},
+		{method: "POST", path: "/admin/v1/webhooks/none/test", who: ofAdmin, body: `{}`},
+		{method: "GET", path: "/admin/v1/webhooks/none/dead", who: ofAdmin},
+		{method: "POST", path: "/admin/v1/webhooks/none/replay", who: ofAdmin, body: `{}`},
 	}
 }
 

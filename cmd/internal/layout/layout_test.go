@@ -45,7 +45,7 @@ var arrows = []struct {
 	{"resource/outbox", []string{"storage", "keys/secret"}},
 	{"resource/problem", []string{"resource/wallet", "resource/guard", "storage", "storage/money"}},
 	{"resource/apidoc", []string{"resource/problem"}},
-	{"resource/walletapi", []string{"resource/wallet", "resource/guard", "resource/problem", "resource/outbox", "storage", "storage/money"}},
+	{"resource/walletapi", []string{"resource/wallet", "resource/guard", "resource/problem", "resource/outbox", "storage", "storage/money", "keys/secret"}},
 	{"resource/live", []string{"resource/guard", "storage", "keys/token"}},
 	{"resource", []string{"resource/...", "storage"}},
 	{"authserver/sdk", nil},
