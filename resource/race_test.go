@@ -216,16 +216,18 @@ func (l *staleLedger) set(n int) {
 	l.left = n
 }
 
-// Fence implements storage.Ledger.
-func (l *staleLedger) Fence(ctx context.Context, id storage.AccountID) (int64, error) {
-	fence, err := l.Ledger.Fence(ctx, id)
+// Footing implements storage.Ledger.
+func (l *staleLedger) Footing(
+	ctx context.Context, key storage.IdempotencyKey, hash [32]byte, id storage.AccountID,
+) (storage.Footing, error) {
+	f, err := l.Ledger.Footing(ctx, key, hash, id)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.left > 0 {
 		l.left--
-		fence--
+		f.Fence--
 	}
-	return fence, err
+	return f, err
 }
 
 func TestACallerWhoHangsUpLeavesNothingHalfDone(t *testing.T) {
@@ -319,6 +321,11 @@ type brokenLedger struct {
 // Answered implements storage.Ledger.
 func (b *brokenLedger) Answered(context.Context, storage.IdempotencyKey, [32]byte) (storage.Answer, error) {
 	return storage.Answer{}, b.err
+}
+
+// Footing implements storage.Ledger.
+func (b *brokenLedger) Footing(context.Context, storage.IdempotencyKey, [32]byte, storage.AccountID) (storage.Footing, error) {
+	return storage.Footing{}, b.err
 }
 
 // Accounts implements storage.Ledger.

@@ -191,6 +191,14 @@ type Posted struct {
 	Replayed bool
 }
 
+// Footing is what a posting under a lock starts from.
+type Footing struct {
+	// Answer is what was answered under the key; nil if nothing was.
+	Answer *Answer
+	// Fence is that of the account; 0 if there is no such account yet.
+	Fence int64
+}
+
 // MaxExpire is how many holds [Ledger.ExpireHolds] lets go of at once.
 const MaxExpire = 100
 
@@ -239,8 +247,9 @@ type Ledger interface {
 	// Answered looks a key up: the recorded answer, ErrNotFound, or ErrKeyReused.
 	Answered(ctx context.Context, key IdempotencyKey, requestHash [32]byte) (Answer, error)
 
-	// Fence returns the fence of an account; 0 if there is no such account yet.
-	Fence(ctx context.Context, id AccountID) (int64, error)
+	// Footing looks a key up and reads the fence of an account, both at one instant: what a posting under
+	// a lock starts from. ErrKeyReused as Answered gives it; a key without an answer is no error.
+	Footing(ctx context.Context, key IdempotencyKey, requestHash [32]byte, id AccountID) (Footing, error)
 
 	// Accounts returns the accounts of a user by currency. At most one for each configured currency.
 	Accounts(ctx context.Context, user UserID) ([]Account, error)

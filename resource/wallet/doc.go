@@ -10,17 +10,19 @@
 //
 //	validate ── bad ──► *Refusal, nothing recorded, the key stays free
 //	   │
-//	answered before? ── yes ──► the same answer, Replayed
+//	lock of the payer, at once ── not to be had ──► answered before? ── yes ──► the same answer, Replayed
+//	   │                                               │ no
+//	   │                          wait for the lock ── not in time ──► storage.ErrBusy, nothing done
+//	   │                               └─ no telling who has it ──► post without (or storage.ErrUnavailable
+//	   │ had                                                        if the lock is required)
+//	answered before? and the fence, in one reading ── yes ──► the same answer, Replayed
 //	   │ no
-//	lock of the payer ── not in time ──► storage.ErrBusy, nothing done
-//	   │        └─ no telling ──► go on without (or storage.ErrUnavailable if the lock is required)
-//	fence, read under the lock
-//	   │
 //	Ledger.Post ── fence moved ──► let go, lock again, at most [postTries] times, then storage.ErrBusy
 //	   │
 //	answer (posted, or refused for good), recorded under the key
 //
-// A credit takes no lock: a merchant's lock would be the queue of all customers. The lock is released
+// A key that was answered never waits for a lock, and is answered without one. Where the lock is to be had at once
+// its look-up is part of the one that reads the fence. A credit takes no lock: a merchant's lock would be the queue of all customers. The lock is released
 // on a context that outlives the caller, so that a caller who hangs up does not leave it to its
 // time limit.
 //

@@ -9,12 +9,10 @@ import (
 	"github.com/tallystick/tallystick/storage"
 )
 
-// lock takes the payer's lock. held is false where there is no telling who has it and the
-// configuration lets the row locks stand alone. release is never nil when err is.
-func (w *Wallet) lock(ctx context.Context, payer storage.UserID, wait time.Duration) (release func(), held bool, err error) {
-	start := w.cfg.Now()
-	lease, err := w.obtain(ctx, payer, wait)
-	w.metrics.lockWait.Observe(w.cfg.Now().Sub(start).Seconds())
+// lock says what became of the payer's lock, for which a write has asked since began. held is false where there is no
+// telling who has it and the configuration lets the row locks stand alone. release is never nil when err is.
+func (w *Wallet) lock(ctx context.Context, began time.Time, lease storage.Lease, err error) (release func(), held bool, _ error) {
+	w.metrics.lockWait.Observe(w.cfg.Now().Sub(began).Seconds())
 	switch {
 	case err == nil:
 		w.lockBack(ctx)

@@ -99,13 +99,10 @@ type route struct {
 
 // write takes a posting down the one road.
 func (w *Wallet) write(ctx context.Context, p storage.Posting, r route) (Outcome, error) {
-	a, err := w.cfg.Ledger.Answered(ctx, p.Key, p.RequestHash)
-	switch {
-	case err == nil:
-		return outcome(a, true), nil
-	case !errors.Is(err, storage.ErrNotFound):
-		return Outcome{}, fmt.Errorf("look up key: %w", err)
-	case r.payer == "":
+	if r.payer == "" {
+		if out, known, err := w.answered(ctx, &p); known || err != nil {
+			return out, err
+		}
 		return w.post(ctx, p, r)
 	}
 	until := w.cfg.Now().Add(r.wait)
@@ -122,19 +119,45 @@ func (w *Wallet) write(ctx context.Context, p storage.Posting, r route) (Outcome
 	}
 }
 
-// postLocked posts under the payer's lock, or without where there is no telling who has it.
+// answered gives what was answered under a posting's key, if anything was.
+func (w *Wallet) answered(ctx context.Context, p *storage.Posting) (out Outcome, known bool, err error) {
+	a, err := w.cfg.Ledger.Answered(ctx, p.Key, p.RequestHash)
+	switch {
+	case err == nil:
+		return outcome(a, true), true, nil
+	case errors.Is(err, storage.ErrNotFound):
+		return Outcome{}, false, nil
+	}
+	return Outcome{}, false, fmt.Errorf("look up key: %w", err)
+}
+
+// postLocked posts under the payer's lock, or without where there is no telling who has it. The key is looked up before
+// anything is waited for or refused, and again with the fence: a write that waited may find its twin's answer.
 func (w *Wallet) postLocked(ctx context.Context, p storage.Posting, r route) (Outcome, error) {
-	release, held, err := w.lock(ctx, r.payer, r.wait)
+	began := w.cfg.Now()
+	lease, err := w.obtain(ctx, r.payer, 0)
+	if err != nil {
+		if out, known, err := w.answered(ctx, &p); known || err != nil {
+			return out, err
+		}
+		if r.wait > 0 && errors.Is(err, storage.ErrBusy) {
+			lease, err = w.obtain(ctx, r.payer, max(r.wait-w.cfg.Now().Sub(began), 0))
+		}
+	}
+	release, held, err := w.lock(ctx, began, lease, err)
 	if err != nil {
 		return Outcome{}, err
 	}
 	defer release()
 	if held {
-		fence, err := w.cfg.Ledger.Fence(ctx, p.From)
-		if err != nil {
-			return Outcome{}, fmt.Errorf("read fence: %w", err)
+		f, err := w.cfg.Ledger.Footing(ctx, p.Key, p.RequestHash, p.From)
+		switch {
+		case err != nil:
+			return Outcome{}, fmt.Errorf("look up key and fence: %w", err)
+		case f.Answer != nil:
+			return outcome(*f.Answer, true), nil
 		}
-		p.Fence = &fence
+		p.Fence = &f.Fence
 	}
 	return w.post(ctx, p, r)
 }

@@ -63,11 +63,19 @@ type DB struct {
 
 	sealing sealMemory
 
+	// bearers and footings are look-ups that callers share.
+	bearers  crowd[storage.Bearer, *bearerFacts]
+	footings crowd[footingQuestion, footing]
+
 	closed atomic.Bool // what a closed pool says has no type and no number
 }
 
 // New builds a DB over open pools, which the caller closes. The schema must be up to date.
-func New(d Dialect, write, read *sql.DB) *DB { return &DB{d: d, w: write, r: read} }
+func New(d Dialect, write, read *sql.DB) *DB {
+	db := &DB{d: d, w: write, r: read}
+	db.bearers.ask, db.footings.ask = db.askBearers, db.askFootings
+	return db
+}
 
 // Close closes the pools.
 func (db *DB) Close() error {
@@ -76,6 +84,8 @@ func (db *DB) Close() error {
 	if db.r != db.w {
 		err = errors.Join(err, db.r.Close())
 	}
+	db.bearers.close()
+	db.footings.close()
 	return err
 }
 

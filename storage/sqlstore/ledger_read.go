@@ -1,11 +1,11 @@
 package sqlstore
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
-	"errors"
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/tallystick/tallystick/storage"
 )
@@ -15,25 +15,42 @@ const maxWallets = 256
 
 // Answered implements [storage.Ledger].
 func (db *DB) Answered(ctx context.Context, key storage.IdempotencyKey, requestHash [32]byte) (storage.Answer, error) {
-	var (
-		a          storage.Answer
-		hash, body []byte
-	)
-	err := db.read(ctx, "look up key", func(ctx context.Context, q querier) error {
-		row := q.QueryRowContext(ctx, readAnswer, string(key.User), string(key.Client), key.Key)
-		if err := row.Scan(&hash, &a.Journal, &a.Code, &body); err != nil {
-			return err
-		}
-		if !bytes.Equal(hash, requestHash[:]) {
-			return storage.ErrKeyReused
-		}
-		return nil
-	})
-	if err != nil {
+	f, err := db.footing(ctx, "look up key", footingQuestion{key: key}, requestHash)
+	switch {
+	case err != nil:
 		return storage.Answer{}, err
+	case f.Answer == nil:
+		return storage.Answer{}, fmt.Errorf("look up key: %w", storage.ErrNotFound)
 	}
-	a.Body = body
-	return a, nil
+	return *f.Answer, nil
+}
+
+// Footing implements [storage.Ledger].
+func (db *DB) Footing(
+	ctx context.Context, key storage.IdempotencyKey, requestHash [32]byte, id storage.AccountID,
+) (storage.Footing, error) {
+	return db.footing(ctx, "look up key and fence", footingQuestion{key, id}, requestHash)
+}
+
+// footing asks together with whoever asks at the same time.
+func (db *DB) footing(ctx context.Context, what string, q footingQuestion, requestHash [32]byte) (out storage.Footing, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	f, err := db.footings.put(ctx, q)
+	if err != nil {
+		return out, db.fault(what, err)
+	}
+	out.Fence = f.fence
+	if f.answer == nil {
+		return out, nil
+	}
+	if f.answer.hash != requestHash {
+		return out, fmt.Errorf("%s: %w", what, storage.ErrKeyReused)
+	}
+	a := f.answer.Answer
+	a.Body = slices.Clone(a.Body) // others may have asked for it too
+	out.Answer = &a
+	return out, nil
 }
 
 // answeredRow is an answer with the hash of its request.
@@ -65,19 +82,6 @@ func (db *DB) answeredOf(items []*item) (map[storage.IdempotencyKey]answeredRow,
 		return err
 	})
 	return found, err
-}
-
-// Fence implements [storage.Ledger].
-func (db *DB) Fence(ctx context.Context, id storage.AccountID) (int64, error) {
-	var fence int64
-	err := db.read(ctx, "read fence", func(ctx context.Context, q querier) error {
-		err := q.QueryRowContext(ctx, readFence, string(id)).Scan(&fence)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		return err
-	})
-	return fence, err
 }
 
 // Accounts implements [storage.Ledger].

@@ -72,12 +72,10 @@ const (
 )
 
 const (
-	readAnswer = `SELECT request_hash, journal_id, code, body FROM answers WHERE user_id = ? AND client_id = ? AND idem_key = ?`
 	// readAnswers looks many keys up, each by primary key: a list of rows, (a, b) IN ((?, ?)), is a scan on
 	// some engines.
 	readAnswers = `{SELECT client_id, user_id, idem_key, journal_id, code, body, request_hash FROM answers` +
 		` WHERE user_id = ? AND client_id = ? AND idem_key = ?| UNION ALL }`
-	readFence   = `SELECT fence FROM accounts WHERE account_id = ?`
 	readWallets = `SELECT ` + accountColumns + ` FROM accounts WHERE user_id = ? ORDER BY currency LIMIT ?`
 	readJournal = `SELECT ` + journalColumns + ` FROM journals WHERE journal_id = ?`
 	readEntries = `SELECT ` + entryColumns + ` FROM entries WHERE account_id = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?`

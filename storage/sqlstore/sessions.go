@@ -71,15 +71,53 @@ func (db *DB) Sessions(
 }
 
 // Check implements [storage.Sessions]. A token of a session is dead as well when its client was
-// disabled after it was issued, as the feed tells guards.
+// disabled after it was issued, as the feed tells guards. Those who ask at once share a statement, which is sent
+// after the last of them has asked.
 func (db *DB) Check(ctx context.Context, b storage.Bearer, now time.Time) error {
-	return db.read(ctx, "check bearer", func(ctx context.Context, q querier) error {
-		return standing(ctx, q, b, now, "")
-	})
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	facts, err := db.bearers.put(ctx, b)
+	if err != nil {
+		return db.fault("check bearer", err)
+	}
+	if end := facts.endOf(b, storage.Instant(now)); end != nil {
+		return db.fault("check bearer", &storage.EndedError{End: *end})
+	}
+	return nil
+}
+
+// endOf gives nil if a bearer's session and client stand at now, and how it has ended if not.
+func (f *bearerFacts) endOf(b storage.Bearer, now time.Time) *storage.End {
+	if b.Session != "" {
+		s, known := f.sessions[b.Session]
+		if !known {
+			return new(expiredAt(now))
+		}
+		if end := s.EndedAt(now); end != nil {
+			return end
+		}
+	}
+	if b.Client == "" {
+		return nil
+	}
+	c, known := f.clients[b.Client]
+	switch {
+	case !known && b.Session != "":
+		return nil // the session stands, and says more than a client that nobody disabled
+	case !known:
+		return new(expiredAt(now))
+	}
+	if end := c.end(b); end != nil {
+		return end
+	}
+	if end, revoked := f.revoked[b.JTI]; revoked && b.Session == "" {
+		return &end
+	}
+	return nil
 }
 
 // standing gives nil if a bearer's session and client stand at now, and an [*storage.EndedError] if
-// not. In a transaction, lock makes the session's row stay as it is until the end.
+// not, in a transaction; lock makes the session's row stay as it is until the end.
 func standing(ctx context.Context, q querier, b storage.Bearer, now time.Time, lock string) error {
 	now = storage.Instant(now)
 	if b.Session != "" {

@@ -220,6 +220,16 @@ func (d *desk) failed(t *testing.T, p storage.Posting) error {
 	return err
 }
 
+// fence reads the fence of an account, under a key that was never answered.
+func (d *desk) fence(t *testing.T, id storage.AccountID) (int64, error) {
+	t.Helper()
+	f, err := d.Footing(t.Context(), storage.IdempotencyKey{Client: d.app.Client, Key: "nobody's"}, [32]byte{}, id)
+	if f.Answer != nil {
+		t.Errorf("a key that nobody used has the answer %+v", f.Answer)
+	}
+	return f.Fence, err
+}
+
 // balance is what a wallet holds; 0 if it has no account.
 func (d *desk) balance(t *testing.T, w wallet) int64 {
 	t.Helper()

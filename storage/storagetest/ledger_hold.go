@@ -348,7 +348,7 @@ func holdFences(t *testing.T, d *desk) {
 		p.Fence = new(fence)
 		d.must(t, p)
 		fence += raises
-		if got, err := d.Fence(t.Context(), tom.account()); got != fence || err != nil {
+		if got, err := d.fence(t, tom.account()); got != fence || err != nil {
 			t.Errorf("fence %d, %v; want %d", got, err, fence)
 		}
 	}

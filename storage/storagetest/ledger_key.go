@@ -1,7 +1,9 @@
 package storagetest
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,6 +17,7 @@ func ledgerKeys() map[string]func(*testing.T, *desk) {
 		"a key with another request is refused":                  keyReused,
 		"keys differ by client, user and every character":        keysApart,
 		"of concurrent postings with one key exactly one posts":  racingKey,
+		"of many who look up at once each gets its own":          lookUpTogether,
 		"of concurrent refusals with one key exactly one stands": racingRefusal,
 	}
 }
@@ -124,5 +127,60 @@ func oneAnswer(t *testing.T, out []storage.Posted) {
 	}
 	if first != 1 {
 		t.Errorf("%d of %d posted, want exactly one", first, len(out))
+	}
+}
+
+// Stores answer many look-ups with one statement. Each caller asks for one of some wallets, and for a key that
+// is free, answered, or answered to another request; some have gone away before.
+func lookUpTogether(t *testing.T, d *desk) {
+	amy := d.wallet(t, 0)
+	payers, answers := make([]wallet, 4), make([]storage.Answer, 4)
+	paid := make([]storage.Posting, len(payers))
+	for i := range payers {
+		payers[i] = d.wallet(t, 100)
+		for range i {
+			paid[i] = d.transfer(payers[i], amy, int64(i))
+			answers[i] = d.must(t, paid[i])
+		}
+	}
+	const callers = 160
+	problems := make([]string, callers)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	race(callers, func(n int) {
+		i := n % len(payers)
+		key, hash, ctx := paid[i].Key, paid[i].RequestHash, t.Context()
+		wants := &answers[i]
+		var failure error
+		if i == 0 { // who has paid nothing
+			key, wants = storage.IdempotencyKey{Client: d.app.Client, Key: "free"}, nil
+		}
+		switch n % 5 {
+		case 1:
+			key.Key, wants = "unknown", nil
+		case 2:
+			hash[0]++
+			if wants != nil {
+				failure = storage.ErrKeyReused
+			}
+		case 3:
+			ctx, failure = gone, context.Canceled
+		}
+		f, err := d.Footing(ctx, key, hash, payers[i].account())
+		switch {
+		case failure != nil:
+			if !errors.Is(err, failure) {
+				problems[n] = fmt.Sprintf("caller %d: %v, want %v", n, err, failure)
+			}
+		case err != nil:
+			problems[n] = fmt.Sprintf("caller %d: %v", n, err)
+		default:
+			problems[n] = cmp.Diff(storage.Footing{Answer: wants, Fence: int64(i)}, f)
+		}
+	})
+	for _, problem := range problems {
+		if problem != "" {
+			t.Error(problem)
+		}
 	}
 }

@@ -207,7 +207,7 @@ func currenciesApart(t *testing.T, d *desk) {
 
 func staleFence(t *testing.T, d *desk) {
 	tom, amy := d.wallet(t, 100), d.wallet(t, 0)
-	fence, err := d.Fence(t.Context(), tom.account())
+	fence, err := d.fence(t, tom.account())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func fenceGrows(t *testing.T, d *desk) {
 	d.refused(t, d.transfer(tom, amy, 1000), codeInsufficient)
 	d.must(t, d.deposit(tom.user, 1))
 	for id, want := range map[storage.AccountID]int64{tom.account(): 3, amy.account(): 0, storage.WorldAccount(cny): 0, "user/x/CNY": 0} {
-		if got, err := d.Fence(t.Context(), id); err != nil || got != want {
+		if got, err := d.fence(t, id); err != nil || got != want {
 			t.Errorf("fence of %s is %d, %v; want %d", id, got, err, want)
 		}
 	}

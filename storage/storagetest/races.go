@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tallystick/tallystick/storage"
@@ -25,6 +26,7 @@ func raceCases() cases {
 		"of racing password changes one wins":                    racePasswords,
 		"a sign-in wins over a refresh":                          raceRefresh,
 		"ends that race write one event for each session":        raceEnds,
+		"an end that has returned is seen, whoever else asks":    raceChecks,
 		"first sign-ins on many slots of one user all come true": raceSlots,
 	}
 }
@@ -53,6 +55,37 @@ func raceKickout(w *world, n int) {
 		w.same(outs[i+1].Ended[0].Key, string(out.Session.ID))
 	}
 	w.same(len(w.tail(0)), n-1)
+}
+
+// raceChecks ends sessions while many ask about them: who asks after an end has returned is told of it, also where
+// their question shares a statement with those of others.
+func raceChecks(w *world) {
+	const sessions, askers = 12, 16
+	list := make([]storage.Session, sessions)
+	for i := range list {
+		list[i] = w.signIn(w.user(fmt.Sprint("user ", i)).ID, storage.Kickout, "x").Session
+	}
+	var over [sessions]atomic.Bool
+	errs := make([]error, askers+1)
+	race(askers+1, func(n int) {
+		if n == askers {
+			for i, s := range list {
+				if _, err := w.End(w.ctx(), storage.EndOrder{User: s.User, Reason: storage.Kicked, Now: w.now()}); err != nil {
+					errs[n] = err
+				}
+				over[i].Store(true)
+			}
+			return
+		}
+		for i := n; !over[sessions-1].Load(); i++ {
+			ended := over[i%sessions].Load()
+			err := w.Check(w.ctx(), storage.Bearer{Session: list[i%sessions].ID, Client: ClientID}, w.now())
+			if err != nil && !isEnded(err) || ended && err == nil {
+				errs[n] = fmt.Errorf("session %d, of which it is %t that it has ended: %w", i%sessions, ended, err)
+			}
+		}
+	})
+	w.ok(errors.Join(errs...))
 }
 
 func raceShared(w *world) {
