@@ -103,7 +103,7 @@ func TestWritesAreCounted(t *testing.T) {
 	want := map[string]float64{
 		"writes_total deposit ok": 1, "writes_total transfer ok": 2, "writes_total transfer replayed": 1,
 		"writes_total transfer idempotency_key_reused": 1, "writes_total transfer insufficient_funds": 1, "writes_total transfer amount_out_of_range": 1,
-		"lock_away": 1, "lockless_writes_total": 1, "lock_wait_seconds": 3, "stale_fence_total": 0,
+		"lock_away": 1, "lockless_writes_total": 1, "lock_wait_seconds": 5, "stale_fence_total": 0,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)

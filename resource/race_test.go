@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,6 +179,81 @@ func TestALockThatIsRequiredIsWaitedFor(t *testing.T) {
 	if b := s.balance(tom); b != 100 {
 		t.Errorf("tom has %d, want 100", b)
 	}
+}
+
+// What was answered under a key is answered again though somebody has the lock, or nobody can tell who has it, and one
+// who waited for the lock finds what was answered meanwhile. A write that finds the lock free asks the database once.
+func TestAnAnsweredKeyNeedsNoLock(t *testing.T) {
+	t.Parallel()
+	l := &asked{}
+	s := newStand(t, engine.SQLite(t), func(c *wallet.Config) {
+		c.LockRequired = true
+		l.Ledger, c.Ledger = c.Ledger, l
+	})
+	tom, tomToken := s.rich("tom", 100)
+	body := transferBody(s.user("amy"), 1)
+	l.keys.Store(0)
+	first := s.transfer(tomToken, "k", body)
+	if keys, footings, posts := l.keys.Load(), l.footings.Load(), l.posts.Load(); keys != 0 || footings != 1 || posts != 2 {
+		t.Errorf("%d look-ups of a key, %d of a footing, %d postings with the deposit; want 0, 1, 2", keys, footings, posts)
+	}
+	replayed := func(when string, g got) {
+		t.Helper()
+		if g.status != http.StatusCreated || g.text() != first.text() || g.header.Get("Idempotent-Replayed") != "true" {
+			t.Errorf("%s: %d %s", when, g.status, g.body)
+		}
+	}
+	replayed("free", s.transfer(tomToken, "k", body))
+	lease, err := s.locker.Lock(t.Context(), tom, 0)
+	must(t, err)
+	replayed("held", s.transfer(tomToken, "k", body))
+	l.looked = make(chan struct{}, 2)
+	twins := make(chan []got, 1)
+	go func() { twins <- together(2, func(int) got { return s.transfer(tomToken, "twin", body) }) }()
+	for range 2 {
+		<-l.looked // the key was free, and now they wait
+	}
+	lease.Release(t.Context())
+	if g := <-twins; g[0].text() != g[1].text() || g[0].status != http.StatusCreated || g[1].status != http.StatusCreated {
+		t.Errorf("twins: %d %s, %d %s", g[0].status, g[0].body, g[1].status, g[1].body)
+	}
+	if posts := l.posts.Load(); posts != 3 {
+		t.Errorf("%d postings, want 3: of twins who wait, the second finds the answer of the first", posts)
+	}
+	l.looked = nil
+	s.locker.away = storage.ErrUnavailable
+	replayed("away", s.transfer(tomToken, "k", body))
+}
+
+// asked counts what the wallet asks of its ledger.
+type asked struct {
+	storage.Ledger
+	keys, footings, posts atomic.Int64
+	looked                chan struct{} // told of each look-up of a key, if not nil
+}
+
+// Answered implements storage.Ledger.
+func (a *asked) Answered(ctx context.Context, key storage.IdempotencyKey, hash [32]byte) (storage.Answer, error) {
+	a.keys.Add(1)
+	answer, err := a.Ledger.Answered(ctx, key, hash)
+	if a.looked != nil {
+		a.looked <- struct{}{}
+	}
+	return answer, err
+}
+
+// Footing implements storage.Ledger.
+func (a *asked) Footing(
+	ctx context.Context, key storage.IdempotencyKey, hash [32]byte, id storage.AccountID,
+) (storage.Footing, error) {
+	a.footings.Add(1)
+	return a.Ledger.Footing(ctx, key, hash, id)
+}
+
+// Post implements storage.Ledger.
+func (a *asked) Post(ctx context.Context, p storage.Posting) (storage.Posted, error) {
+	a.posts.Add(1)
+	return a.Ledger.Post(ctx, p)
 }
 
 func TestAHolderThatOutlivedItsLockStepsBack(t *testing.T) {

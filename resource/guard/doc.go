@@ -92,7 +92,7 @@
 // on one of 256 shards is not what a check spends its time on.
 //
 // Why strict checks never share an answer. Somebody else's read may have begun before the sign-in
-// that this caller must see. A blind local check may share, since [Config.DirectTimeout] is no longer
+// that this caller must see. The store may read for several of them at once, after all of them have asked. A blind local check may share, since [Config.DirectTimeout] is no longer
 // than Blind.
 //
 // The clock steps of [Config.Now] do not matter as long as it is time.Now: distances are taken on its

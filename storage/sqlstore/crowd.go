@@ -66,12 +66,12 @@ func (c *crowd[Q, A]) put(ctx context.Context, question Q) (answer A, err error)
 		return answer, err
 	}
 	a := &asker[Q, A]{ctx: ctx, question: question, out: make(chan reply[A], 1)}
-	alone, err := c.enter(a) //nolint:contextcheck // what others share outlives any one caller.
+	alone, err := c.enter(a)
 	switch {
 	case err != nil:
 		return answer, err
 	case alone:
-		defer c.leave() //nolint:contextcheck // as above.
+		defer c.leave()
 		answers, err := c.ask(ctx, []Q{question})
 		if err != nil {
 			return answer, err

@@ -91,6 +91,21 @@
 // voided or let it expire is kept like all else in the books, insert-only and answered under a key. The
 // row of the hold is where it stands, as the row of an account is.
 //
+// # Look-ups that share a statement
+//
+// A transfer is three look-ups before it is posted: whether its session stands, and under the payer's lock its key and the
+// payer's fence. [DB.Check], [DB.Answered] and [DB.Footing] answer those who ask at once with one statement over
+// primary keys; see crowd. Sharing changes what they cost and not what they promise: a statement is sent after all whose
+// question is in it have asked, and a caller who comes while it is under way waits for the next. So an end that was
+// committed before a check began is in the answer, as if each had a statement of its own.
+//
+// The check before a posting is not left out, though the posting makes it again with the row locked. A write has
+// answers that come without a posting: a replay, a wallet that is busy, a body that is refused. None of those may be given to
+// a session that has ended, and the posting would be too late for them.
+//
+// Rejected: a timer that waits for others, which is felt by whoever is alone; keeping answers for a moment, which breaks
+// the promise; one statement at a time, since one connection that hangs would hold up all.
+//
 // # Seals
 //
 // A posting leaves a row in unsealed, in its transaction; [DB.Seal] reads such rows and all else without a lock, and then

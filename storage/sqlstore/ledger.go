@@ -60,8 +60,8 @@ var (
 //
 // It costs nine round trips: begin; the bearer; the accounts; the answer, journal, note to be sealed, entries
 // and balances; commit. An account that is not there yet is made first, in a transaction of its own: four more for
-// each, and three for the try that missed them. The key is not looked up beforehand: callers ask [DB.Answered] before they queue
-// for a lock, so here it is nearly always new, and a look-up would be a tenth. A key that is not new
+// each, and three for the try that missed them. The key is not looked up beforehand: callers ask [DB.Answered] or
+// [DB.Footing] before, so here it is nearly always new, and a look-up would be a tenth. A key that is not new
 // fails the insertion of the answer, and the transaction is rolled back.
 func (db *DB) Post(ctx context.Context, p storage.Posting) (storage.Posted, error) {
 	var (

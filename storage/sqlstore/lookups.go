@@ -14,8 +14,8 @@ const (
 	// and of tokens that were revoked, told apart by their first column.
 	readBearers = `SELECT 1, session_id, expires_at, idle_at, ended_at, end_reason, end_actor, end_terminal, end_device` +
 		` FROM sessions WHERE session_id IN ({?|, })` +
-		` UNION ALL SELECT 2, client_id, disabled_at, tokens_from, NULL, NULL, NULL, NULL, NULL FROM clients WHERE client_id IN ({?|, })` +
-		` UNION ALL SELECT 3, token_id, revoked_at, NULL, NULL, NULL, actor, NULL, NULL FROM revoked_tokens WHERE token_id IN ({?|, })`
+		` UNION ALL SELECT 2, client_id, disabled_at, tokens_from, NULL, '', '', '', '' FROM clients WHERE client_id IN ({?|, })` +
+		` UNION ALL SELECT 3, token_id, revoked_at, 0, NULL, '', actor, '', '' FROM revoked_tokens WHERE token_id IN ({?|, })`
 
 	// readFootings finds answers by their keys and accounts by their names, at one instant; the last column says which
 	// row is which.
