@@ -91,7 +91,6 @@ func refusing(status int, codes []problem.Code) response {
 	var says []string
 	if beforeTheWallet(status) {
 		r.Content[mediaJSON] = media{ref{tokenRefusal}}
-		says = append(says, gate(status))
 	}
 	if len(codes) > 0 {
 		r.Content[problem.ContentType] = media{coded{[2]any{
@@ -104,6 +103,9 @@ func refusing(status int, codes []problem.Code) response {
 		for _, c := range codes {
 			says = append(says, "`"+string(c)+"`")
 		}
+	}
+	if beforeTheWallet(status) {
+		says = append(says, gate(status))
 	}
 	r.Description = strings.Join(says, ", ")
 	switch status {
@@ -128,11 +130,11 @@ func beforeTheWallet(status int) bool {
 func gate(status int) string {
 	switch status {
 	case http.StatusUnauthorized:
-		return "No token, or one that is not good (any more)"
+		return "no token, or one that is not good (any more)"
 	case http.StatusForbidden:
-		return "A token of the wrong kind, or without the scope"
+		return "a token of the wrong kind, or without the scope"
 	case http.StatusBadRequest:
-		return "More than one token"
+		return "more than one token"
 	}
-	return "The same from the listener or the guard"
+	return "also from before the wallet, without a code"
 }

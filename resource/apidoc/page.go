@@ -205,7 +205,7 @@ func (r reader) resolve(n *yaml.Node) *yaml.Node {
 		return n
 	}
 	n = r.root
-	for _, step := range strings.Split(strings.TrimPrefix(to, "#/"), "/") {
+	for step := range strings.SplitSeq(strings.TrimPrefix(to, "#/"), "/") {
 		n = find(n, step)
 	}
 	return n
@@ -214,7 +214,7 @@ func (r reader) resolve(n *yaml.Node) *yaml.Node {
 // describe says in a few words what values a schema takes, with a link to those that have a name.
 func describe(n *yaml.Node) template.HTML {
 	if either := find(n, "oneOf"); either != nil {
-		var names []string
+		names := make([]string, 0, len(either.Content))
 		for _, one := range either.Content {
 			names = append(names, string(describe(one)))
 		}
@@ -298,7 +298,7 @@ func text(n *yaml.Node, key string) string {
 // paragraphs are what is parted by empty lines.
 func paragraphs(s string) []template.HTML {
 	var out []template.HTML
-	for _, p := range strings.Split(strings.TrimSpace(s), "\n\n") {
+	for p := range strings.SplitSeq(strings.TrimSpace(s), "\n\n") {
 		if p != "" {
 			out = append(out, inline(p))
 		}

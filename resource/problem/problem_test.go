@@ -114,8 +114,8 @@ func TestAnAnswerThatHasBegunIsCutAndNotWrittenOver(t *testing.T) {
 	w := httptest.NewRecorder()
 	func() {
 		defer func() {
-			if p := recover(); p != http.ErrAbortHandler {
-				t.Errorf("the handler panicked with %v", p)
+			if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
+				t.Errorf("the handler panicked with %v", err)
 			}
 		}()
 		r.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/x", nil))
