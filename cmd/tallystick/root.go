@@ -15,7 +15,7 @@ To run it on MySQL and Redis:              tallystick serve --config FILE`,
 		Example: "  tallystick dev",
 	}
 	c.AddCommand(
-		devCommand(), serveCommand(), migrateCommand(), keysCommand(), clientCommand(), productCommand(),
+		devCommand(), serveCommand(), migrateCommand(), keysCommand(), clientCommand(), webhookCommand(), productCommand(),
 		userCommand(), ledgerCommand(), configCommand(), benchCommand(), versionCommand(),
 	)
 	return c
