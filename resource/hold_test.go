@@ -70,7 +70,6 @@ func TestAHoldTellsItsStory(t *testing.T) {
 	}
 	_, eveToken := s.purse("eve", 0)
 	golden(t, "hold_not_a_party", s.do(call{http.MethodGet, hold, eveToken, "", nil}), names)
-	golden(t, "capture_by_payer", s.post(hold+"/capture", tomToken, "c-0", `{}`), names)
 
 	golden(t, "capture_too_much", s.post(hold+"/capture", amyToken, "c-1", `{"amount":3001}`), names)
 	taken := s.post(hold+"/capture", amyToken, "c-2", `{"amount":2500}`)
@@ -102,6 +101,7 @@ func TestAHoldToTheOutsideIsTheApps(t *testing.T) {
 	app := s.internal("wallet:hold")
 	hold := s.post("/v1/holds", app, "h", fmt.Sprintf(`{"user":%q,"amount":600,"currency":"CNY"}`, tom)).header.Get("Location")
 	s.has(tom, 1000, 600)
+	golden(t, "capture_by_payer", s.post(hold+"/capture", tomToken, "t", `{}`), nil)
 	for i, path := range []string{"/capture", "/void"} {
 		if g := s.post(hold+path, tomToken, fmt.Sprint("t", i), `{}`); g.status != http.StatusForbidden || g.code() != "not_allowed" {
 			t.Errorf("the payer's %s: %d %s", path, g.status, g.body)
@@ -109,6 +109,42 @@ func TestAHoldToTheOutsideIsTheApps(t *testing.T) {
 	}
 	s.made(s.do(call{http.MethodPost, hold + "/capture", app, "", key("c")}))
 	s.has(tom, 400, 0)
+	s.verify()
+}
+
+// A payer who placed a hold himself may do with it what the recipient may; but he pays nobody outside.
+func TestWhoPlacedAHoldMayCloseIt(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, engine.SQLite(t))
+	tom, tomToken := s.purse("tom", 1000)
+	amy, amyToken := s.purse("amy", 0)
+	place := func(k, token, body string) string {
+		t.Helper()
+		g := s.post("/v1/holds", token, k, body)
+		s.made(g)
+		return g.header.Get("Location")
+	}
+	own := fmt.Sprintf(`{"to":%q,"amount":100,"currency":"CNY"}`, amy)
+	s.made(s.post(place("h-1", tomToken, own)+"/capture", tomToken, "c-1", `{"amount":60}`))
+	s.has(amy, 60, 0)
+	if g := s.post(place("h-2", tomToken, own)+"/void", tomToken, "v-2", `{}`); g.status != http.StatusOK {
+		t.Errorf("the payer voids a hold of his own: %d %s", g.status, g.body)
+	}
+	guaranteed := place("h-3", s.internal("wallet:hold"), fmt.Sprintf(`{"user":%q,"to":%q,"amount":100,"currency":"CNY"}`, tom, amy))
+	for i, path := range []string{"/capture", "/void"} {
+		if g := s.post(guaranteed+path, tomToken, fmt.Sprint("g-", i), `{}`); g.status != http.StatusForbidden || g.code() != "not_allowed" {
+			t.Errorf("%s by the payer of a hold that an app placed: %d %s", path, g.status, g.body)
+		}
+	}
+	s.made(s.post(guaranteed+"/capture", amyToken, "c-3", `{}`))
+	out := place("h-4", tomToken, `{"amount":100,"currency":"CNY"}`)
+	if g := s.post(out+"/capture", tomToken, "c-4", `{}`); g.status != http.StatusForbidden || g.code() != "not_allowed" {
+		t.Errorf("a user takes money outside: %d %s", g.status, g.body)
+	}
+	if g := s.post(out+"/void", tomToken, "v-4", `{}`); g.status != http.StatusOK {
+		t.Errorf("the payer voids his hold for the outside: %d %s", g.status, g.body)
+	}
+	s.has(tom, 840, 0)
 	s.verify()
 }
 
@@ -255,6 +291,34 @@ func TestReversalsAndWithdrawals(t *testing.T) {
 	s.made(s.do(call{http.MethodPost, "/v1/transfers/" + s.made(out) + "/reversals", app, "", key("r-7")}))
 	s.has(tom, 1000, 0)
 	s.verify()
+}
+
+func TestAReversalWithoutAnAmountTakesWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	engine.Each(t, func(t *testing.T, e engine.Engine) {
+		s := newStand(t, e)
+		tom, tomToken := s.purse("tom", 100)
+		amy, amyToken := s.purse("amy", 50)
+		path := s.transfer(tomToken, "t", transferBody(amy, 100)).header.Get("Location") + "/reversals"
+		s.made(s.post(path, amyToken, "r-1", `{"amount":30}`))
+		var wg sync.WaitGroup
+		answers := make([]got, 10)
+		for i := range answers {
+			wg.Go(func() { answers[i] = s.post(path, amyToken, fmt.Sprint("rest-", i%5), `{}`) })
+		}
+		wg.Wait()
+		for i, g := range answers {
+			if again := s.post(path, amyToken, fmt.Sprint("rest-", i%5), `{}`); again.text() != g.text() {
+				t.Errorf("reversal %d was answered %s, and again %s", i, g.body, again.body)
+			}
+			if g.status != http.StatusCreated && g.code() != "reversal_exceeds_original" || g.status == http.StatusCreated && !strings.Contains(g.text(), `"amount":70,`) {
+				t.Errorf("reversal %d of the rest: %d %s", i, g.status, g.body)
+			}
+		}
+		s.has(tom, 100, 0)
+		s.has(amy, 50, 0)
+		s.verify()
+	})
 }
 
 func TestRacingReversalsNeverExceedTheOriginal(t *testing.T) {

@@ -167,6 +167,9 @@ type Posting struct {
 	// From and To are the accounts; Journal.Amount moves from one to the other, or is held on From to be
 	// moved to the other. They differ.
 	From, To AccountID
+	// Rest asks a reversal for what is left of its Original: Journal.Amount has a currency and no amount, which is
+	// decided in the transaction and stands on the journal that Success gets. Nothing left is ErrExceeds.
+	Rest bool
 	// HoldUntil is when a hold expires, after Now; zero for other kinds.
 	HoldUntil time.Time
 	// MustExist, if not empty, is a user without whom the posting is refused with ErrNotFound.

@@ -37,7 +37,21 @@
 // recipient) is recorded under the key, comes back as an [Outcome] with a code, and stays refused under
 // that key when the money has arrived since: one key, one answer.
 //
+// # Who may close a hold
+//
+// Who placed it, its recipient, or an internal app: each may capture it, in whole or in part, and void it. So a payer who
+// placed a hold himself may take back his word, and a merchant who wants a guarantee has its app place the hold: of that
+// the payer can do nothing but wait for its end. One thing is an app's alone: to capture a hold whose money goes
+// outside. That is a withdrawal, and a user who could place such a hold and capture it would pay himself out.
+//
 // # Design notes
+//
+// A reversal without an amount asks for what is left of the original, and how much that is is decided in the posting
+// transaction, with the accounts locked. Rejected: to look it up before, which is another amount by the time it is posted,
+// and to try again until it fits, which a merchant's busy wallet can make long.
+//
+// Metadata are recorded as JSON with its names in order. They are hashed behind the other fields of a request, and only
+// where there are any: a request of before there were any has the hash that it had.
 //
 // The wallet of somebody who never had money has no account rows. [Wallet.Balances] still lists every
 // configured currency, with zeros: an app draws the list it is given, and "no entry" would be a special

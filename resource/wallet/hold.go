@@ -1,6 +1,7 @@
 package wallet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -31,6 +32,7 @@ type HoldOrder struct {
 	Amount    money.Amount
 	Memo      string
 	Reference string
+	Metadata  map[string]string
 	// For is how long the hold lasts, in whole seconds; 0 means [DefaultHold].
 	For time.Duration
 	Key string
@@ -45,8 +47,10 @@ type CaptureOrder struct {
 	Hold   storage.JournalID
 	// Amount is in minor units; 0 means all that is held. What is not taken is let go of.
 	Amount int64
-	Key    string
-	Wait   *time.Duration
+	// Metadata are those of the hold where there are none.
+	Metadata map[string]string
+	Key      string
+	Wait     *time.Duration
 }
 
 // VoidOrder asks to let go of a hold.
@@ -62,15 +66,20 @@ func (w *Wallet) Hold(ctx context.Context, o HoldOrder) (Outcome, error) {
 	if o.For == 0 {
 		o.For = DefaultHold
 	}
-	if err := w.checkHold(&o); err != nil {
+	err := w.checkHold(&o)
+	if err != nil {
+		return w.count(opHold, Outcome{}, err)
+	}
+	metadata, err := canonical(o.Metadata)
+	if err != nil {
 		return w.count(opHold, Outcome{}, err)
 	}
 	out, err := w.write(ctx, storage.Posting{
 		Key:         storage.IdempotencyKey{Client: o.Bearer.Client, User: o.Actor, Key: o.Key},
-		RequestHash: o.hash(),
+		RequestHash: o.hash(metadata),
 		Bearer:      o.Bearer,
 		Journal: storage.Journal{
-			Kind: storage.KindHold, From: o.User, To: o.To, Amount: o.Amount, Memo: o.Memo, Reference: o.Reference,
+			Kind: storage.KindHold, From: o.User, To: o.To, Amount: o.Amount, Memo: o.Memo, Reference: o.Reference, Metadata: metadata,
 			Client: o.Bearer.Client, Actor: o.Actor, Session: o.Bearer.Session,
 		},
 		From:      storage.WalletAccount(o.User, o.Amount.Currency),
@@ -94,9 +103,9 @@ func (o *HoldOrder) mustExist() storage.UserID {
 	return o.To
 }
 
-// Capture takes all of a hold or a part of it. The recipient may, and an internal app; the payer, who
-// gave their word, may not ([CodeNotAllowed]). To everybody else the hold does not exist:
-// storage.ErrNotFound. Its other errors are those of [Wallet.Transfer].
+// Capture takes all of a hold or a part of it. Its recipient may, an internal app, and the payer who placed it
+// himself for somebody else; the payer of a hold that an app placed may not ([CodeNotAllowed]). To everybody else the
+// hold does not exist: storage.ErrNotFound. Its other errors are those of [Wallet.Transfer].
 func (w *Wallet) Capture(ctx context.Context, o CaptureOrder) (Outcome, error) {
 	out, err := w.capture(ctx, &o)
 	if err != nil {
@@ -112,7 +121,11 @@ func (w *Wallet) capture(ctx context.Context, o *CaptureOrder) (Outcome, error) 
 	if o.Amount < 0 || o.Amount > money.Max {
 		return Outcome{}, refuse(CodeAmountOutOfRange, "amount %d is not between 1 and %d", o.Amount, money.Max)
 	}
-	h, err := w.closable(ctx, o.Actor, o.Hold)
+	metadata, err := canonical(o.Metadata)
+	if err != nil {
+		return Outcome{}, err
+	}
+	h, err := w.closable(ctx, o.Actor, o.Hold, storage.KindCapture)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -123,11 +136,11 @@ func (w *Wallet) capture(ctx context.Context, o *CaptureOrder) (Outcome, error) 
 	made := h.journal
 	return w.write(ctx, storage.Posting{
 		Key:         storage.IdempotencyKey{Client: o.Bearer.Client, User: o.Actor, Key: o.Key},
-		RequestHash: hashFields("capture/1", string(o.Hold), strconv.FormatInt(o.Amount, 10)),
+		RequestHash: hashWith(metadata, "capture/1", string(o.Hold), strconv.FormatInt(o.Amount, 10)),
 		Bearer:      o.Bearer,
 		Journal: storage.Journal{
 			Kind: storage.KindCapture, Original: h.ID, From: h.From, To: h.To, Amount: amount,
-			Memo: made.Memo, Reference: made.Reference,
+			Memo: made.Memo, Reference: made.Reference, Metadata: cmp.Or(metadata, made.Metadata),
 			Client: o.Bearer.Client, Actor: o.Actor, Session: o.Bearer.Session,
 		},
 		From:    h.Account,
@@ -137,8 +150,8 @@ func (w *Wallet) capture(ctx context.Context, o *CaptureOrder) (Outcome, error) 
 	}, route{payer: h.From, wait: w.wait(o.Wait)})
 }
 
-// Void lets go of a hold. Who may is as for [Wallet.Capture], and so are its errors; no lock is taken,
-// since no money is.
+// Void lets go of a hold. Who may is as for [Wallet.Capture], and the payer who placed it also where the money
+// would go outside. Its errors are those too; no lock is taken, since no money is.
 func (w *Wallet) Void(ctx context.Context, o VoidOrder) (Outcome, error) {
 	out, err := w.void(ctx, &o)
 	if err != nil {
@@ -151,7 +164,7 @@ func (w *Wallet) void(ctx context.Context, o *VoidOrder) (Outcome, error) {
 	if err := checkKey(o.Key); err != nil {
 		return Outcome{}, err
 	}
-	h, err := w.closable(ctx, o.Actor, o.Hold)
+	h, err := w.closable(ctx, o.Actor, o.Hold, storage.KindVoid)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -201,14 +214,20 @@ func (w *Wallet) held(ctx context.Context, actor storage.UserID, id storage.Jour
 	return heldMoney{h, j}, err
 }
 
-// closable finds a hold that an actor may capture or void.
-func (w *Wallet) closable(ctx context.Context, actor storage.UserID, id storage.JournalID) (heldMoney, error) {
+// closable finds a hold that an actor may capture or void, as the kind says. A payer takes no money outside: that
+// is a withdrawal, which is an app's.
+func (w *Wallet) closable(ctx context.Context, actor storage.UserID, id storage.JournalID, kind storage.JournalKind) (heldMoney, error) {
 	h, err := w.held(ctx, actor, id)
 	if err != nil {
 		return h, err
 	}
-	if actor != "" && actor != h.To {
-		return h, refuse(CodeNotAllowed, "a hold is captured or voided by its recipient or an internal app; to its payer it comes back when it expires")
+	switch {
+	case actor == "" || actor == h.To:
+		return h, nil
+	case actor != h.journal.Actor:
+		return h, refuse(CodeNotAllowed, "a hold is captured or voided by who placed it, its recipient or an internal app; to its payer it comes back when it expires")
+	case h.To == "" && kind == storage.KindCapture:
+		return h, refuse(CodeNotAllowed, "a hold of money that goes outside is captured by an internal app; who placed it may void it")
 	}
 	return h, nil
 }
@@ -241,8 +260,8 @@ func (w *Wallet) checkHold(o *HoldOrder) error {
 	return checkUser(o.To)
 }
 
-func (o *HoldOrder) hash() [32]byte {
-	return hashFields("hold/1", string(o.User), string(o.To), strconv.FormatInt(o.Amount.Minor, 10), string(o.Amount.Currency),
+func (o *HoldOrder) hash(metadata string) [32]byte {
+	return hashWith(metadata, "hold/1", string(o.User), string(o.To), strconv.FormatInt(o.Amount.Minor, 10), string(o.Amount.Currency),
 		o.Memo, o.Reference, o.For.String())
 }
 

@@ -22,6 +22,8 @@ type TransferOrder struct {
 	To     storage.UserID
 	Amount money.Amount
 	Memo   string
+	// Metadata is what the client wants to be told again: at most [MaxMetadataKeys] texts by name.
+	Metadata map[string]string
 	// Key is the idempotency key; one per client and user.
 	Key string
 	// Wait is how long to wait for the payer's lock; nil means as long as the configuration says, and
@@ -36,36 +38,45 @@ type DepositOrder struct {
 	User      storage.UserID
 	Amount    money.Amount
 	Reference string
+	Metadata  map[string]string
 	Key       string
 }
 
-func (w *Wallet) checkTransfer(o *TransferOrder) error {
+// checkTransfer returns the metadata as they are recorded.
+func (w *Wallet) checkTransfer(o *TransferOrder) (string, error) {
 	if err := checkKey(o.Key); err != nil {
-		return err
+		return "", err
 	}
 	if err := w.checkAmount(o.Amount); err != nil {
-		return err
+		return "", err
 	}
 	if err := checkText("memo", o.Memo, 0, MaxMemo); err != nil {
-		return err
+		return "", err
 	}
 	if o.To == o.User {
-		return refuse(CodeSameWallet, "payer and recipient are the same user")
+		return "", refuse(CodeSameWallet, "payer and recipient are the same user")
 	}
-	return checkUser(o.To)
+	if err := checkUser(o.To); err != nil {
+		return "", err
+	}
+	return canonical(o.Metadata)
 }
 
-func (w *Wallet) checkDeposit(o *DepositOrder) error {
+// checkDeposit returns the metadata as they are recorded.
+func (w *Wallet) checkDeposit(o *DepositOrder) (string, error) {
 	if err := checkKey(o.Key); err != nil {
-		return err
+		return "", err
 	}
 	if err := w.checkAmount(o.Amount); err != nil {
-		return err
+		return "", err
 	}
 	if err := checkText("reference", o.Reference, 1, MaxReference); err != nil {
-		return err
+		return "", err
 	}
-	return checkUser(o.User)
+	if err := checkUser(o.User); err != nil {
+		return "", err
+	}
+	return canonical(o.Metadata)
 }
 
 func (w *Wallet) checkAmount(a money.Amount) error {
@@ -121,12 +132,12 @@ func checkText(field, s string, least, most int) error {
 	return nil
 }
 
-func (o *TransferOrder) hash() [32]byte {
-	return hashFields("transfer/1", string(o.To), strconv.FormatInt(o.Amount.Minor, 10), string(o.Amount.Currency), o.Memo)
+func (o *TransferOrder) hash(metadata string) [32]byte {
+	return hashWith(metadata, "transfer/1", string(o.To), strconv.FormatInt(o.Amount.Minor, 10), string(o.Amount.Currency), o.Memo)
 }
 
-func (o *DepositOrder) hash() [32]byte {
-	return hashFields("deposit/1", string(o.User), strconv.FormatInt(o.Amount.Minor, 10), string(o.Amount.Currency), o.Reference)
+func (o *DepositOrder) hash(metadata string) [32]byte {
+	return hashWith(metadata, "deposit/1", string(o.User), strconv.FormatInt(o.Amount.Minor, 10), string(o.Amount.Currency), o.Reference)
 }
 
 // hashFields hashes fields with their lengths, so that no two lists of fields are one text.

@@ -25,6 +25,7 @@ type Transfer struct {
 	// Reference is left out where there is none. Hold is what a capture was taken out of, and Reverses what a
 	// reversal moved back.
 	Reference string            `json:"reference,omitempty"`
+	Metadata  json.RawMessage   `json:"metadata,omitempty"`
 	Hold      storage.JournalID `json:"hold,omitempty"`
 	Reverses  storage.JournalID `json:"reverses,omitempty"`
 	Status    string            `json:"status"`
@@ -42,6 +43,7 @@ type Hold struct {
 	Currency  money.Currency     `json:"currency"`
 	Memo      string             `json:"memo"`
 	Reference string             `json:"reference"`
+	Metadata  json.RawMessage    `json:"metadata,omitempty"`
 	State     storage.HoldState  `json:"state"`
 	Captured  money.Minor        `json:"captured"`
 	ClosedBy  *storage.JournalID `json:"closed_by"`
@@ -58,6 +60,7 @@ type Deposit struct {
 	Amount    money.Minor       `json:"amount"`
 	Currency  money.Currency    `json:"currency"`
 	Reference string            `json:"reference"`
+	Metadata  json.RawMessage   `json:"metadata,omitempty"`
 	Status    string            `json:"status"`
 	CreatedAt time.Time         `json:"created_at"`
 }
@@ -66,7 +69,7 @@ type Deposit struct {
 func transferOf(j storage.Journal) Transfer {
 	t := Transfer{
 		ID: j.ID, Kind: j.Kind, From: party(j.From), To: party(j.To), Amount: money.Minor(j.Amount.Minor), Currency: j.Amount.Currency,
-		Memo: j.Memo, Reference: j.Reference, Status: StatusCompleted, CreatedAt: storage.Instant(j.CreatedAt),
+		Memo: j.Memo, Reference: j.Reference, Metadata: json.RawMessage(j.Metadata), Status: StatusCompleted, CreatedAt: storage.Instant(j.CreatedAt),
 	}
 	switch j.Kind { //nolint:exhaustive // no other kind has an original and moves money.
 	case storage.KindCapture:
@@ -81,7 +84,7 @@ func transferOf(j storage.Journal) Transfer {
 func holdOf(h *storage.Hold, j *storage.Journal) Hold {
 	out := Hold{
 		ID: h.ID, From: h.From, To: party(h.To), Amount: money.Minor(h.Amount.Minor), Currency: h.Amount.Currency,
-		Memo: j.Memo, Reference: j.Reference, State: h.State, Captured: money.Minor(h.Captured),
+		Memo: j.Memo, Reference: j.Reference, Metadata: json.RawMessage(j.Metadata), State: h.State, Captured: money.Minor(h.Captured),
 		CreatedAt: storage.Instant(h.CreatedAt), ExpiresAt: storage.Instant(h.ExpiresAt),
 	}
 	if h.ClosedAt != nil {
@@ -94,7 +97,7 @@ func holdOf(h *storage.Hold, j *storage.Journal) Hold {
 func depositOf(j storage.Journal) Deposit {
 	return Deposit{
 		ID: j.ID, User: j.To, Amount: money.Minor(j.Amount.Minor), Currency: j.Amount.Currency,
-		Reference: j.Reference, Status: StatusCompleted, CreatedAt: storage.Instant(j.CreatedAt),
+		Reference: j.Reference, Metadata: json.RawMessage(j.Metadata), Status: StatusCompleted, CreatedAt: storage.Instant(j.CreatedAt),
 	}
 }
 

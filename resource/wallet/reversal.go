@@ -15,10 +15,11 @@ type ReversalOrder struct {
 	Bearer   storage.Bearer
 	Actor    storage.UserID // empty for an internal app
 	Original storage.JournalID
-	// Amount is in minor units; 0 means all that the original moved.
-	Amount int64
-	Memo   string
-	Key    string
+	// Amount is in minor units; 0 means all that is left of the original after its other reversals.
+	Amount   int64
+	Memo     string
+	Metadata map[string]string
+	Key      string
 	// Wait is as in [TransferOrder]; the lock is that of whoever gives back.
 	Wait *time.Duration
 }
@@ -45,25 +46,28 @@ func (w *Wallet) reverse(ctx context.Context, o *ReversalOrder) (Outcome, error)
 	if err := checkText("memo", o.Memo, 0, MaxMemo); err != nil {
 		return Outcome{}, err
 	}
+	metadata, err := canonical(o.Metadata)
+	if err != nil {
+		return Outcome{}, err
+	}
 	original, err := w.reversible(ctx, o.Actor, o.Original)
 	if err != nil {
 		return Outcome{}, err
 	}
 	amount := original.Amount
-	if o.Amount != 0 {
-		amount.Minor = o.Amount
-	}
+	amount.Minor = o.Amount
 	return w.write(ctx, storage.Posting{
 		Key:         storage.IdempotencyKey{Client: o.Bearer.Client, User: o.Actor, Key: o.Key},
-		RequestHash: hashFields("reversal/1", string(o.Original), strconv.FormatInt(o.Amount, 10), o.Memo),
+		RequestHash: hashWith(metadata, "reversal/1", string(o.Original), strconv.FormatInt(o.Amount, 10), o.Memo),
 		Bearer:      o.Bearer,
 		Journal: storage.Journal{
 			Kind: storage.KindReversal, Original: original.ID, From: original.To, To: original.From, Amount: amount,
-			Memo: o.Memo, Reference: original.Reference,
+			Memo: o.Memo, Reference: original.Reference, Metadata: metadata,
 			Client: o.Bearer.Client, Actor: o.Actor, Session: o.Bearer.Session,
 		},
 		From:    otherSide(original.To, amount.Currency),
 		To:      otherSide(original.From, amount.Currency),
+		Rest:    amount.Minor == 0,
 		Success: answerTransfer,
 		Refuse:  w.refuses(storage.KindReversal),
 	}, route{payer: original.To, wait: w.wait(o.Wait)})
@@ -91,6 +95,7 @@ type WithdrawalOrder struct {
 	User      storage.UserID
 	Amount    money.Amount
 	Reference string
+	Metadata  map[string]string
 	Key       string
 	Wait      *time.Duration
 }
@@ -98,16 +103,17 @@ type WithdrawalOrder struct {
 // Withdraw moves money out of a user's wallet, under that user's lock. Its errors are those of
 // [Wallet.Transfer].
 func (w *Wallet) Withdraw(ctx context.Context, o WithdrawalOrder) (Outcome, error) {
-	d := DepositOrder{User: o.User, Amount: o.Amount, Reference: o.Reference, Key: o.Key}
-	if err := w.checkDeposit(&d); err != nil {
+	d := DepositOrder{User: o.User, Amount: o.Amount, Reference: o.Reference, Metadata: o.Metadata, Key: o.Key}
+	metadata, err := w.checkDeposit(&d)
+	if err != nil {
 		return w.count(opWithdrawal, Outcome{}, err)
 	}
 	out, err := w.write(ctx, storage.Posting{
 		Key:         storage.IdempotencyKey{Client: o.Bearer.Client, Key: o.Key},
-		RequestHash: hashFields("withdrawal/1", string(o.User), strconv.FormatInt(o.Amount.Minor, 10), string(o.Amount.Currency), o.Reference),
+		RequestHash: hashWith(metadata, "withdrawal/1", string(o.User), strconv.FormatInt(o.Amount.Minor, 10), string(o.Amount.Currency), o.Reference),
 		Bearer:      o.Bearer,
 		Journal: storage.Journal{
-			Kind: storage.KindWithdrawal, From: o.User, Amount: o.Amount, Reference: o.Reference,
+			Kind: storage.KindWithdrawal, From: o.User, Amount: o.Amount, Reference: o.Reference, Metadata: metadata,
 			Client: o.Bearer.Client, Session: o.Bearer.Session,
 		},
 		From:      storage.WalletAccount(o.User, o.Amount.Currency),

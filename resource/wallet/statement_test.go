@@ -80,10 +80,10 @@ func TestHashesTellRequestsApart(t *testing.T) {
 	base := TransferOrder{User: "tom", To: "amy", Amount: amount, Memo: "m", Key: "k"}
 	same := base
 	same.Key, same.User, same.Bearer.JTI = "other", "other", "other"
-	if base.hash() != same.hash() {
+	if base.hash("") != same.hash("") {
 		t.Error("what identifies the caller changes the hash of the request")
 	}
-	seen := map[[32]byte]string{base.hash(): "base"}
+	seen := map[[32]byte]string{base.hash(""): "base"}
 	for name, change := range map[string]func(*TransferOrder){
 		"to": func(o *TransferOrder) { o.To = "am" }, "amount": func(o *TransferOrder) { o.Amount.Minor = 1 },
 		"currency": func(o *TransferOrder) { o.Amount.Currency = "USD" }, "memo": func(o *TransferOrder) { o.Memo = "" },
@@ -91,13 +91,16 @@ func TestHashesTellRequestsApart(t *testing.T) {
 	} {
 		o := base
 		change(&o)
-		if other, there := seen[o.hash()]; there {
+		if other, there := seen[o.hash("")]; there {
 			t.Errorf("%s has the hash of %s", name, other)
 		}
-		seen[o.hash()] = name
+		seen[o.hash("")] = name
+	}
+	if other, there := seen[base.hash(`{"a":"b"}`)]; there {
+		t.Errorf("a transfer with metadata has the hash of %s", other)
 	}
 	d := DepositOrder{User: "amy", Amount: amount, Reference: "m"}
-	if other, there := seen[d.hash()]; there {
+	if other, there := seen[d.hash("")]; there {
 		t.Errorf("a deposit has the hash of %s", other)
 	}
 }

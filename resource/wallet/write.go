@@ -28,16 +28,17 @@ type Outcome struct {
 // bearer's session has ended; storage.ErrKeyReused; storage.ErrBusy if the payer's lock was not had in
 // time, with nothing done; storage.ErrUnavailable, after which the key tells what happened.
 func (w *Wallet) Transfer(ctx context.Context, o TransferOrder) (Outcome, error) {
-	if err := w.checkTransfer(&o); err != nil {
+	metadata, err := w.checkTransfer(&o)
+	if err != nil {
 		return w.count(opTransfer, Outcome{}, err)
 	}
 	out, err := w.write(ctx, storage.Posting{
 		Key:         storage.IdempotencyKey{Client: o.Bearer.Client, User: o.User, Key: o.Key},
-		RequestHash: o.hash(),
+		RequestHash: o.hash(metadata),
 		Bearer:      o.Bearer,
 		Journal: storage.Journal{
 			Kind: storage.KindTransfer, From: o.User, To: o.To,
-			Amount: o.Amount, Memo: o.Memo,
+			Amount: o.Amount, Memo: o.Memo, Metadata: metadata,
 			Client: o.Bearer.Client, Actor: o.User, Session: o.Bearer.Session,
 		},
 		From:      storage.WalletAccount(o.User, o.Amount.Currency),
@@ -56,16 +57,17 @@ func (w *Wallet) Transfer(ctx context.Context, o TransferOrder) (Outcome, error)
 // Deposit moves money into a user's wallet from outside. It takes no lock. Its errors are those of
 // [Wallet.Transfer].
 func (w *Wallet) Deposit(ctx context.Context, o DepositOrder) (Outcome, error) {
-	if err := w.checkDeposit(&o); err != nil {
+	metadata, err := w.checkDeposit(&o)
+	if err != nil {
 		return w.count(opDeposit, Outcome{}, err)
 	}
 	out, err := w.write(ctx, storage.Posting{
 		Key:         storage.IdempotencyKey{Client: o.Bearer.Client, Key: o.Key},
-		RequestHash: o.hash(),
+		RequestHash: o.hash(metadata),
 		Bearer:      o.Bearer,
 		Journal: storage.Journal{
 			Kind: storage.KindDeposit, To: o.User,
-			Amount: o.Amount, Reference: o.Reference,
+			Amount: o.Amount, Reference: o.Reference, Metadata: metadata,
 			Client: o.Bearer.Client, Session: o.Bearer.Session,
 		},
 		From:      storage.WorldAccount(o.Amount.Currency),

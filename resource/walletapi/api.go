@@ -60,7 +60,8 @@ func (a *API) Transfer(c *gin.Context) error {
 	o := wallet.TransferOrder{Bearer: w.Bearer(), User: w.User, Key: w.key, Wait: w.wait}
 	var to, currency string
 	err = readBody(c.Writer, c.Request,
-		text("to", true, &to), minor("amount", &o.Amount.Minor), text("currency", true, &currency), text("memo", false, &o.Memo))
+		text("to", true, &to), minor("amount", &o.Amount.Minor), text("currency", true, &currency), text("memo", false, &o.Memo),
+		texts("metadata", &o.Metadata))
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,8 @@ func (a *API) Deposit(c *gin.Context) error {
 	}
 	var user, currency string
 	err = readBody(c.Writer, c.Request,
-		text("user", true, &user), minor("amount", &o.Amount.Minor), text("currency", true, &currency), text("reference", true, &o.Reference))
+		text("user", true, &user), minor("amount", &o.Amount.Minor), text("currency", true, &currency), text("reference", true, &o.Reference),
+		texts("metadata", &o.Metadata))
 	if err != nil {
 		return err
 	}

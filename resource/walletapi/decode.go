@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tallystick/tallystick/resource/problem"
+	"github.com/tallystick/tallystick/resource/wallet"
 	"github.com/tallystick/tallystick/storage/money"
 )
 
@@ -86,6 +87,56 @@ func part(name string, into *int64) field {
 		return nil
 	}
 	return f
+}
+
+// texts is a field that holds a flat object of strings; it may be left out.
+func texts(name string, into *map[string]string) field {
+	return field{name, false, func(raw json.RawMessage) error {
+		if raw[0] != '{' {
+			return fmt.Errorf("must be an object of strings, not %s", kind(raw))
+		}
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		if _, err := dec.Token(); err != nil {
+			return errors.New("is not a readable object")
+		}
+		all := map[string]string{}
+		for dec.More() {
+			if err := oneText(dec, all); err != nil {
+				return err
+			}
+		}
+		*into = all
+		return nil
+	}}
+}
+
+// oneText reads a member of an object of strings, as long as there are not too many.
+func oneText(dec *json.Decoder, into map[string]string) error {
+	tok, err := dec.Token()
+	name, ok := tok.(string)
+	if err != nil || !ok {
+		return errors.New("is not a readable object")
+	}
+	// The raw text of a name is not to be had from the decoder; one that is not Unicode has U+FFFD in it, or is written so.
+	if strings.Contains(name, "\uFFFD") {
+		return errors.New("has a key with U+FFFD in it, which stands for what is not Unicode")
+	}
+	if _, twice := into[name]; twice {
+		return fmt.Errorf("%q is there twice", shown(name))
+	}
+	if len(into) == wallet.MaxMetadataKeys {
+		return fmt.Errorf("has more than %d keys", wallet.MaxMetadataKeys)
+	}
+	var raw json.RawMessage
+	if err := dec.Decode(&raw); err != nil {
+		return errors.New("is not a readable object")
+	}
+	var value string
+	if err := text(name, false, &value).set(raw); err != nil {
+		return fmt.Errorf("%q %w", shown(name), err)
+	}
+	into[name] = value
+	return nil
 }
 
 // seconds is a length of time that may be left out: an integer of at least one second.

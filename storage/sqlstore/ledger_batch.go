@@ -71,7 +71,13 @@ func newBatch(d Dialect, postings []storage.Posting) *batch {
 
 // sound refuses what no caller may ask for, before it can do harm.
 func sound(p *storage.Posting) error {
-	if err := p.Journal.Amount.Movable(); err != nil {
+	err := p.Journal.Amount.Movable()
+	if p.Rest && p.Journal.Amount.Minor == 0 && p.Journal.Kind == storage.KindReversal {
+		err = nil
+	} else if p.Rest {
+		err = fmt.Errorf("%s of %d asks for the rest", p.Journal.Kind, p.Journal.Amount.Minor)
+	}
+	if err != nil {
 		return err
 	}
 	if p.From == p.To {

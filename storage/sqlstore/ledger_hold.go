@@ -112,7 +112,7 @@ func (b *batch) openHold(p *storage.Posting) {
 	})
 }
 
-// reverses says whether a posting may reverse its original.
+// reverses says whether a posting may reverse its original, and how much that is if it asks for the rest.
 func (b *batch) reverses(p *storage.Posting) error {
 	j := &p.Journal
 	o, ok := b.origins[j.Original]
@@ -125,7 +125,11 @@ func (b *batch) reverses(p *storage.Posting) error {
 	if o.From != j.To || o.To != j.From || o.Amount.Currency != j.Amount.Currency {
 		return fmt.Errorf("reversal of %s is not between its parties", o.ID)
 	}
-	if j.Amount.Minor > o.Amount.Minor-o.reversed {
+	left := o.Amount.Minor - o.reversed
+	if p.Rest {
+		j.Amount.Minor = max(left, 1)
+	}
+	if j.Amount.Minor > left {
 		return storage.ErrExceeds
 	}
 	return nil

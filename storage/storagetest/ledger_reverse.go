@@ -18,6 +18,8 @@ func ledgerReversals() map[string]func(*testing.T, *desk) {
 		"a reversal of what the recipient has spent is refused":   reverseSpent,
 		"deposits, withdrawals and captures can be reversed":      reverseOthers,
 		"an original that is not there is refused":                reverseUnknown,
+		"a reversal of the rest takes what is left":               reverseRest,
+		"of racing reversals of the rest one happens":             racingRests,
 		"reversals are replayed by their keys":                    reversalReplays,
 		"what no caller may ask of a reversal is an error":        unsoundReversals,
 		"racing reversals never exceed the original":              racingReversals,
@@ -88,6 +90,59 @@ func reverseParts(t *testing.T, d *desk) {
 	d.refused(t, d.reverse(original, 1), codeExceeds)
 	d.stands(t, tom, 100, 0)
 	d.stands(t, amy, 50, 0)
+}
+
+// rest asks to move back what is left of a journal.
+func (d *desk) rest(original storage.Posting) storage.Posting {
+	p := d.reverse(original, 0)
+	p.Rest = true
+	return p
+}
+
+func reverseRest(t *testing.T, d *desk) {
+	tom, amy := d.wallet(t, 100), d.wallet(t, 50)
+	original := d.transfer(tom, amy, 60)
+	d.must(t, original)
+	d.must(t, d.reverse(original, 20))
+	p := d.rest(original)
+	answer := d.must(t, p)
+	if j, err := d.Journal(t.Context(), p.Journal.ID); err != nil || j.Amount.Minor != 40 {
+		t.Errorf("the rest of 60 after 20 is %d (%v)", j.Amount.Minor, err)
+	}
+	d.stands(t, tom, 100, 0)
+	d.refused(t, d.rest(original), codeExceeds)
+	posted, err := d.Post(t.Context(), d.again(p))
+	if diff := cmp.Diff(storage.Posted{Answer: answer, Replayed: true}, posted); err != nil || diff != "" {
+		t.Errorf("repeated: %v\n%s", err, diff)
+	}
+	d.stands(t, amy, 50, 0)
+	d.failed(t, d.reverse(original, 0))
+	d.failed(t, spoilt(d.reverse(original, 1), func(p *storage.Posting) { p.Rest = true }))
+	d.failed(t, spoilt(d.transfer(tom, amy, 0), func(p *storage.Posting) { p.Rest = true }))
+}
+
+func racingRests(t *testing.T, d *desk) {
+	tom, amy := d.wallet(t, 100), d.wallet(t, 100)
+	original := d.transfer(tom, amy, 100)
+	d.must(t, original)
+	won := 0
+	for _, c := range contest(t, 20, func(n int) (storage.Posted, error) {
+		if n%4 == 0 {
+			return d.Post(t.Context(), d.reverse(original, 7))
+		}
+		return d.Post(t.Context(), d.rest(original))
+	}) {
+		if c.Answer.Code == "" {
+			won++
+		} else if c.Answer.Code != codeExceeds {
+			t.Errorf("answered %+v", c)
+		}
+	}
+	if won < 1 || won > 6 {
+		t.Errorf("%d of them happened", won)
+	}
+	d.stands(t, tom, 100, 0)
+	d.stands(t, amy, 100, 0)
 }
 
 func reverseSpent(t *testing.T, d *desk) {
