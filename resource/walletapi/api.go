@@ -61,7 +61,7 @@ func (a *API) Transfer(c *gin.Context) error {
 	var to, currency string
 	err = readBody(c.Writer, c.Request,
 		text("to", true, &to), minor("amount", &o.Amount.Minor), text("currency", true, &currency), text("memo", false, &o.Memo),
-		texts("metadata", &o.Metadata))
+		labels("metadata", &o.Metadata))
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (a *API) Deposit(c *gin.Context) error {
 	var user, currency string
 	err = readBody(c.Writer, c.Request,
 		text("user", true, &user), minor("amount", &o.Amount.Minor), text("currency", true, &currency), text("reference", true, &o.Reference),
-		texts("metadata", &o.Metadata))
+		labels("metadata", &o.Metadata))
 	if err != nil {
 		return err
 	}

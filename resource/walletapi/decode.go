@@ -89,8 +89,8 @@ func part(name string, into *int64) field {
 	return f
 }
 
-// texts is a field that holds a flat object of strings; it may be left out.
-func texts(name string, into *map[string]string) field {
+// labels is a field that holds a flat object of strings; it may be left out.
+func labels(name string, into *map[string]string) field {
 	return field{name, false, func(raw json.RawMessage) error {
 		if raw[0] != '{' {
 			return fmt.Errorf("must be an object of strings, not %s", kind(raw))

@@ -54,7 +54,7 @@ func (a *API) TransferFrame(ctx context.Context, p guard.Principal, body json.Ra
 	err := decode(body, []field{
 		text("idempotency_key", false, &o.Key), count("wait", 0, maxWait, &wait),
 		text("to", true, &to), minor("amount", &o.Amount.Minor), text("currency", true, &currency), text("memo", false, &o.Memo),
-		texts("metadata", &o.Metadata),
+		labels("metadata", &o.Metadata),
 	})
 	if err != nil {
 		return wallet.Outcome{}, err

@@ -23,7 +23,7 @@ func (a *API) Hold(c *gin.Context) error {
 	var user, to, currency string
 	fields := []field{
 		text("to", false, &to), minor("amount", &o.Amount.Minor), text("currency", true, &currency), text("memo", false, &o.Memo),
-		text("reference", false, &o.Reference), seconds("expires_in", &o.For), texts("metadata", &o.Metadata),
+		text("reference", false, &o.Reference), seconds("expires_in", &o.For), labels("metadata", &o.Metadata),
 	}
 	if w.User == "" {
 		fields = append(fields, text("user", true, &user))
@@ -65,7 +65,7 @@ func (a *API) Capture(c *gin.Context) error {
 		return err
 	}
 	o := wallet.CaptureOrder{Bearer: w.Bearer(), Actor: w.User, Hold: storage.JournalID(c.Param("id")), Key: w.key, Wait: w.wait}
-	if err := readOptionalBody(c.Writer, c.Request, part("amount", &o.Amount), texts("metadata", &o.Metadata)); err != nil {
+	if err := readOptionalBody(c.Writer, c.Request, part("amount", &o.Amount), labels("metadata", &o.Metadata)); err != nil {
 		return err
 	}
 	out, err := a.wallet.Capture(c.Request.Context(), o)
@@ -101,7 +101,7 @@ func (a *API) Reverse(c *gin.Context) error {
 		return err
 	}
 	o := wallet.ReversalOrder{Bearer: w.Bearer(), Actor: w.User, Original: storage.JournalID(c.Param("id")), Key: w.key, Wait: w.wait}
-	if err := readOptionalBody(c.Writer, c.Request, part("amount", &o.Amount), text("memo", false, &o.Memo), texts("metadata", &o.Metadata)); err != nil {
+	if err := readOptionalBody(c.Writer, c.Request, part("amount", &o.Amount), text("memo", false, &o.Memo), labels("metadata", &o.Metadata)); err != nil {
 		return err
 	}
 	out, err := a.wallet.Reverse(c.Request.Context(), o)
@@ -125,7 +125,7 @@ func (a *API) Withdraw(c *gin.Context) error {
 	var user, currency string
 	err = readBody(c.Writer, c.Request,
 		text("user", true, &user), minor("amount", &o.Amount.Minor), text("currency", true, &currency), text("reference", true, &o.Reference),
-		texts("metadata", &o.Metadata))
+		labels("metadata", &o.Metadata))
 	if err != nil {
 		return err
 	}
