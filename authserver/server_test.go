@@ -203,6 +203,7 @@ func TestRoutes(t *testing.T) {
 		"/admin/v1/users GET", "/admin/v1/users POST", "/admin/v1/users/:sub GET",
 		"/admin/v1/users/:sub/ban POST", "/admin/v1/users/:sub/kick POST", "/admin/v1/users/:sub/password POST",
 		"/admin/v1/users/:sub/unban POST",
+		"/admin/v1/users/:sub/wallet GET", "/admin/v1/users/:sub/wallet PATCH",
 		"/oauth2/device_authorization POST",
 		"/oauth2/introspect POST", "/oauth2/revoke POST", "/oauth2/token POST", "/oauth2/userinfo GET", "/oauth2/userinfo POST",
 		"/sdk/tallystick.js GET", "/sdk/tallystick.js HEAD",

@@ -123,7 +123,8 @@ func launchMySQL(ctx context.Context, binary, dir string, port int) (*exec.Cmd, 
 		return nil, "", fmt.Errorf("prepare data folder: %w\n%s", err, out)
 	}
 	args := append(slices.Clip(base), "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port),
-		"--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"))
+		"--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"),
+		"--max-connections=1000")
 	return exec.Command(binary, args...), fmt.Sprintf("root@tcp(127.0.0.1:%d)/", port), nil //nolint:noctx // stopped by hand, in order.
 }
 

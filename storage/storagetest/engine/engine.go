@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -23,9 +25,24 @@ import (
 const EnvMySQL = "TALLYSTICK_TEST_MYSQL_DSN"
 
 const (
-	maxOpen     = 24 // connections of one test; servers admit some 150 in all
 	setupBudget = time.Minute
+	// A server admits some 150 connections unless it is told otherwise. Of them the stores of all tests that
+	// run at once share serverShare, and each may open at least fewest and at most most.
+	serverShare = 128
+	fewest      = 4
+	most        = 16
+	// tooMany is the number of the error of a server that has no connection to give, and roomPause how long
+	// a test waits before it asks again.
+	tooMany   = 1040
+	roomPause = 50 * time.Millisecond
 )
+
+// maxOpen bounds the connections of one store: go test runs as many packages at once as there are
+// processors, and as many tests in each.
+func maxOpen() int {
+	n := runtime.GOMAXPROCS(0)
+	return min(max(serverShare/(n*n), fewest), most)
+}
 
 // Engine is one engine with one database, which starts empty but for the schema. The data outlives
 // each store that is opened on it, so that closing one and opening another is a restart.
@@ -131,7 +148,7 @@ func (e Engine) Open(t testing.TB) *sqlstore.DB {
 
 func (e Engine) open(ctx context.Context) (*sqlstore.DB, error) {
 	if e.Name == "mysql" {
-		return mysql.Open(ctx, mysql.Config{DSN: e.DSN, MaxOpen: maxOpen})
+		return mysql.Open(ctx, mysql.Config{DSN: e.DSN, MaxOpen: maxOpen(), MaxIdle: fewest})
 	}
 	return sqlite.Open(ctx, sqlite.Config{Path: e.Path})
 }
@@ -193,6 +210,8 @@ var migrated = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(file)
 })
 
+// execute runs a statement beside all stores. A server without a connection to give is asked again: a
+// database that is not dropped stays.
 func execute(t testing.TB, server, statement string) {
 	t.Helper()
 	db, err := sql.Open("mysql", server)
@@ -202,8 +221,19 @@ func execute(t testing.TB, server, statement string) {
 	defer db.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), setupBudget)
 	defer cancel()
-	if _, err := db.ExecContext(ctx, statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
+	for {
+		_, err := db.ExecContext(ctx, statement)
+		if refusal, ok := errors.AsType[*driver.MySQLError](err); ok && refusal.Number == tooMany {
+			select {
+			case <-ctx.Done():
+			case <-time.After(roomPause):
+				continue
+			}
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+		return
 	}
 }
 
