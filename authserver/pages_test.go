@@ -406,3 +406,16 @@ func TestWithoutAClientThereAreNoPages(t *testing.T) {
 		}
 	}
 }
+
+func TestPagesTellTheOperatorOfAnUnfitClient(t *testing.T) {
+	t.Parallel()
+	for name, id := range map[string]storage.ClientID{"unknown": "none", "confidential": "shop-server", "without the grant": "billing"} {
+		k := pagesKit(t, func(cfg *authserver.Config) { cfg.Pages.Client = id })
+		s := k.surfer()
+		s.get("/signin").shows(t, http.StatusOK, "Sign in")
+		s.post("/signin", "username", "tom", "password", tomsSecret).shows(t, http.StatusInternalServerError, "Something went wrong on our side")
+		if !bytes.Contains(k.log.Bytes(), []byte("pages.client")) {
+			t.Errorf("%s: the log does not say which setting", name)
+		}
+	}
+}

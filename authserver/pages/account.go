@@ -153,7 +153,7 @@ func (p *Pages) Password(c *gin.Context) error {
 const codeRepeat oauth.Code = "repeat_differs"
 
 // change makes a change of an account, and shows the account with what was done, or why it was not.
-func (p *Pages) change(c *gin.Context, done string, make func(*visitor, web.Form) error) error {
+func (p *Pages) change(c *gin.Context, done string, act func(*visitor, web.Form) error) error {
 	who, err := p.visitor(c)
 	if err != nil {
 		return err
@@ -162,7 +162,7 @@ func (p *Pages) change(c *gin.Context, done string, make func(*visitor, web.Form
 	if err != nil {
 		return err
 	}
-	if err := make(who, form); err != nil {
+	if err := act(who, form); err != nil {
 		if refusal := web.RefusalOf(err); refusal.Code == oauth.ServerFault {
 			return err
 		}

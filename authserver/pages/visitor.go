@@ -40,7 +40,7 @@ func (v *visitor) by() handoff.By { return handoff.By{Principal: v.Principal, Ad
 // errSignedOut says that nobody is signed in.
 var errSignedOut = errors.New("nobody is signed in")
 
-// visitor says who is signed in in a browser. It gives errSignedOut, or a [*storage.EndedError] for a sign-in that has ended.
+// visitor says who is signed in, as the cookie of a browser has it. It gives errSignedOut, or a [*storage.EndedError] for a sign-in that has ended.
 func (p *Pages) visitor(c *gin.Context) (*visitor, error) {
 	raw := p.unseal(c, cookieSession)
 	if raw.Empty() {
@@ -121,7 +121,12 @@ func (p *Pages) redeem(c *gin.Context, pairs ...string) (grant.Answer, error) {
 	if err != nil {
 		return grant.Answer{}, err
 	}
-	return p.cfg.Tokens.Redeem(c.Request.Context(), &grant.Request{Form: form, Address: c.ClientIP(), UserAgent: c.Request.UserAgent()})
+	answer, err := p.cfg.Tokens.Redeem(c.Request.Context(), &grant.Request{Form: form, Address: c.ClientIP(), UserAgent: c.Request.UserAgent()})
+	if refused, ok := errors.AsType[*oauth.Error](err); ok && (refused.Code == oauth.InvalidClient || refused.Code == oauth.UnauthorizedClient) {
+		// That is not for people to mend, but for operators: it goes to the log.
+		err = oauth.ServerError(fmt.Errorf("the client %s of the pages (pages.client) is not fit for them: %w", p.cfg.Client, err))
+	}
+	return answer, err
 }
 
 // keep puts a sign-in into the cookie of its browser.

@@ -20,7 +20,16 @@ function showQR(panel) {
 	let left = rounds
 	let stream = null
 
-	const say = name => { status.textContent = panel.dataset[name] }
+	// say writes the status, which screen readers read out; with a number, also that, which others see above.
+	function say(name, number) {
+		status.textContent = panel.dataset[name]
+		if (number) {
+			const spoken = document.createElement('span')
+			spoken.className = 'spoken'
+			spoken.textContent = ' ' + number
+			status.append(spoken)
+		}
+	}
 
 	function draw(svg, typed) {
 		image.src = 'data:image/svg+xml,' + encodeURIComponent(svg)
@@ -83,8 +92,8 @@ function showQR(panel) {
 		const on = (name, act) => stream.addEventListener(name, event => act(JSON.parse(event.data)))
 		on('qr', shown => draw(shown.qr_svg, shown.user_code))
 		on('scanned', () => {
-			say('scanned')
-			cover({ confirmation })
+			say('scanned', confirmation)
+			cover({ confirmation, offer: true }) // whoever scanned may be somebody else
 		})
 		on('approved', () => {
 			stream.close()

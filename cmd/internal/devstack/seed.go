@@ -143,6 +143,7 @@ func (f *Folder) Greeting(base string, d Demo) string {
 	lines := []string{
 		"Tallystick is ready at " + base,
 		"  metadata   " + base + "/.well-known/oauth-authorization-server",
+		"  pages      " + base + "/signin",
 		"  health     " + base + "/readyz",
 		"  metrics    " + base + "/metrics",
 		"  clients and users of the demo are in " + file,
