@@ -2,6 +2,7 @@ package authserver_test
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -65,9 +66,7 @@ type page struct {
 
 func (s *surfer) send(r *http.Request) page {
 	s.k.t.Helper()
-	for name, values := range s.header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, s.header)
 	at, err := url.Parse(issuerURL + "/")
 	s.k.must(err)
 	for _, c := range s.jar.Cookies(at) {
@@ -222,9 +221,7 @@ func TestPagesTakeFormsOfTheirOwnOnly(t *testing.T) {
 	} {
 		for _, path := range paths {
 			r := postRequest(path, "username", "tom", "password", tomsSecret, "language", "zh")
-			for header, values := range headers {
-				r.Header[header] = values
-			}
+			maps.Copy(r.Header, headers)
 			if p := s.send(r); p.status != http.StatusForbidden || len(p.header.Values("Set-Cookie")) != 0 {
 				t.Errorf("%s from %s: %d", path, name, p.status)
 			}
