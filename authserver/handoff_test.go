@@ -657,3 +657,56 @@ func TestStepsOfHandoffsAreRecorded(t *testing.T) {
 		t.Errorf("%d sessions are recorded as started by the phone", started)
 	}
 }
+
+// TestRedemptionRacesExpiry lets the last moment pass while ten redeem: one is signed in or nobody, and nobody afterwards.
+func TestRedemptionRacesExpiry(t *testing.T) {
+	t.Parallel()
+	engine.Each(t, func(t *testing.T, e engine.Engine) {
+		s := newStage(t, e)
+		for name, c := range map[string]struct {
+			life   time.Duration
+			give   func() string
+			redeem func(string) answer
+			over   string
+		}{
+			"device code": {
+				handoff.RequestTTL, func() string { return s.approved("tv").text("device_code") },
+				func(code string) answer { return s.collect("tv", code) }, "expired_token",
+			},
+			"login token": {
+				handoff.LoginTTL, func() string { return s.issue(`{}`).text("login_token") },
+				func(token string) answer { return s.redeem("tv", token) }, "invalid_grant",
+			},
+		} {
+			secret := c.give()
+			before := len(s.sessions(s.phone.Access))
+			s.clock.Advance(c.life - time.Second)
+			var wg sync.WaitGroup
+			answers := make([]answer, 10)
+			for i := range answers {
+				wg.Go(func() {
+					if i == 5 {
+						s.clock.Advance(time.Second)
+					}
+					answers[i] = c.redeem(secret)
+				})
+			}
+			wg.Wait()
+			won := 0
+			for _, a := range answers {
+				switch {
+				case a.status == http.StatusOK:
+					won++
+				case a.Error != "invalid_grant" && a.Error != c.over:
+					t.Errorf("%s: %d %s", name, a.status, a.raw)
+				}
+			}
+			if opened := len(s.sessions(s.phone.Access)) - before; won > 1 || opened != won {
+				t.Errorf("%s: %d won, %d sessions were opened", name, won, opened)
+			}
+			if a := c.redeem(secret); a.status == http.StatusOK {
+				t.Errorf("%s: redeemed after it expired", name)
+			}
+		}
+	})
+}

@@ -86,8 +86,9 @@
 //   - Session phishing: the attacker gets the victim to hand over a session, by a login token. It is bound to the
 //     issuer's product, and to a terminal if that is wished (TestLoginTokenSignsAnotherDeviceIn), is short, single, listed and
 //     can be taken back (TestHolderSeesAndRevokesLoginTokens).
-//   - Two who race for one hand-off, or replay it: one wins (TestTenRaceOverHTTP, and the cases "one wins" of
+//   - Two who race for one hand-off, or replay it: one wins (TestTenRaceOverHTTP, TestRedemptionRacesExpiry, and the cases "one wins" of
 //     storagetest.Handoffs on all engines).
+//   - A process is killed, or Redis flushed, in the middle: TestHandoffsOutliveKillsAndFlushes of package e2e.
 //   - Somebody else scans first: they own it, and the owner of the screen is told (TestSecondScannerIsTold). It signs the screen in as
 //     the stranger only if they also tell its number.
 //   - Codes that are guessed (RFC 8628 §5.1): 34 bits, known for minutes, and every wrong one counts against
@@ -95,7 +96,7 @@
 //   - The device code is stolen or tried by another client: it is bound to its client (TestDeviceCodeBelongsToItsClient), has
 //     256 bits, is stored hashed and is shown nowhere.
 //   - The phone is stolen or kicked half-way: TestKickedPhoneNeitherScansNorApproves,
-//     TestPhoneEndedBetweenApprovalAndCollection.
+//     TestPhoneEndedBetweenApprovalAndCollection, and over the binary TestPhoneThatIsKickedHandsNothingOver.
 //   - A weak token makes itself a strong one, by handing over to itself: TestNothingIsHandedOverThatTheApproverHasNot.
 //   - Previews, crawlers and prefetching burn a link: TestLoginTokenIsRedeemedByPOSTOnly.
 //   - Flooding: TestPendingRequestsAreLimited, TestPollingTooFastIsSlowedDown, TestStreamsAreBounded.
@@ -119,6 +120,10 @@
 //
 // Whoever joins a shared session by a hand-off shares its access token with those who were there. To end what was started from a phone
 // ends that session for all of them: there is no telling their tokens apart.
+//
+// The limits on open requests are counted before the insert, in the same transaction: as many more may slip in as ask at the same moment. One
+// statement that counts and inserts would not be exact either without locks on gaps; a row to lock for each client and address would, and would
+// put all devices of a client in one line. They hold floods back, for which soon is enough.
 //
 // Rejected: a third secret in the QR beside the user code. RFC 8628 has the user code in verification_uri_complete, so that typing and
 // scanning meet; a nonce would have to live as long as the code and would die with it.
