@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	simSteps = flag.Int("sim.steps", 250, "how many steps each simulation of the ledger has")
+	simSteps = flag.Int("sim.steps", 150, "how many steps each simulation of the ledger has")
 	simSeed  = flag.Uint64("sim.seed", 0, "seed of the simulations; 0 for a new one")
 )
 

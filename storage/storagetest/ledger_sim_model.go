@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -51,11 +52,7 @@ type simBook struct {
 }
 
 func (b *simBook) clone() *simBook {
-	c := &simBook{purses: make(map[storage.UserID]simPurse, len(b.purses)), world: b.world, holds: slices.Clone(b.holds), moves: slices.Clone(b.moves)}
-	for user, p := range b.purses {
-		c.purses[user] = p
-	}
-	return c
+	return &simBook{purses: maps.Clone(b.purses), world: b.world, holds: slices.Clone(b.holds), moves: slices.Clone(b.moves)}
 }
 
 // forget keeps the lists short: what is closed and old is not asked about any more.
@@ -176,9 +173,9 @@ func (b *simBook) change(user storage.UserID, f func(*simPurse)) {
 	b.purses[user] = w
 }
 
-func (w *simPurse) spend(p storage.Posting) {
-	day := storage.Day(p.Now)
-	w.Spent, w.Day = w.spentOn(day)+p.Journal.Amount.Minor, max(w.Day, day)
+func (p *simPurse) spend(by storage.Posting) {
+	day := storage.Day(by.Now)
+	p.Spent, p.Day = p.spentOn(day)+by.Journal.Amount.Minor, max(p.Day, day)
 }
 
 // close lets go of a hold but for what is taken. What was held and let go of on one day was not spent.
@@ -220,9 +217,10 @@ func (b *simBook) state(now time.Time) simState {
 }
 
 // seen is a purse without what is over.
-func (w simPurse) seen(now time.Time) simPurse {
-	w.Spent, w.Day = w.spentOn(storage.Day(now)), 0
-	return w
+func (p *simPurse) seen(now time.Time) simPurse {
+	seen := *p
+	seen.Spent, seen.Day = p.spentOn(storage.Day(now)), 0
+	return seen
 }
 
 // explains looks for an order of postings that were made at the same time in which each comes to what

@@ -313,7 +313,7 @@ func smallDisk(t *testing.T) string {
 	}
 	run := func(args ...string) error {
 		all := append(slices.Clone(first), args...)
-		out, err := exec.CommandContext(context.WithoutCancel(t.Context()), all[0], all[1:]...).CombinedOutput() //nolint:gosec // G204: commands of our own.
+		out, err := exec.CommandContext(context.WithoutCancel(t.Context()), all[0], all[1:]...).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}
