@@ -48,6 +48,9 @@ func TestEveryDocumentedAnswerIsGiven(t *testing.T) {
 	held := func(k string) string {
 		return s.post("/v1/holds", tomToken, k, transfer(amy, 10, "CNY")).header.Get("Location")
 	}
+	guaranteed := func(k string) string { // by an app, so that its payer may not close it
+		return s.post("/v1/holds", app, k, fmt.Sprintf(`{"user":%q,"to":%q,"amount":10,"currency":"CNY"}`, tom, amy)).header.Get("Location")
+	}
 	hold, taken := held("h-1"), held("h-2")
 	get(moved, tomToken)
 	get(hold, tomToken)
@@ -95,7 +98,7 @@ func TestEveryDocumentedAnswerIsGiven(t *testing.T) {
 	for _, path := range []string{"/v1/transfers/" + none + "/reversals", "/v1/holds/" + none + "/capture", "/v1/holds/" + none + "/void"} {
 		s.post(path, app, "none", `{}`)
 	}
-	for _, path := range []string{moved + "/reversals", held("h-4") + "/capture", held("h-5") + "/void"} {
+	for _, path := range []string{moved + "/reversals", guaranteed("h-4") + "/capture", guaranteed("h-5") + "/void"} {
 		s.post(path, tomToken, "not mine", `{}`)
 	}
 	s.post("/v1/transfers/"+back+"/reversals", app, "twice", `{}`)

@@ -277,6 +277,12 @@ func TestReversalsAndWithdrawals(t *testing.T) {
 	withdrawal := fmt.Sprintf(`{"user":%q,"amount":400,"currency":"CNY","reference":"payout 1"}`, tom)
 	out := s.post("/v1/withdrawals", app, "w-1", withdrawal)
 	golden(t, "withdrawal", out, names)
+	if g := s.do(call{http.MethodGet, "/v1/transfers/" + s.made(out), s.internal("wallet:read_any"), "", nil}); g.status != http.StatusOK {
+		t.Errorf("an app that may read any wallet reads %d %s", g.status, g.body)
+	}
+	if g := s.do(call{http.MethodGet, "/v1/transfers/" + s.made(out), s.internal("wallet:read"), "", nil}); g.status != http.StatusForbidden {
+		t.Errorf("an app with a user's scope reads %d %s", g.status, g.body)
+	}
 	golden(t, "withdrawal_replayed", s.post("/v1/withdrawals", app, "w-1", withdrawal), names)
 	golden(t, "withdrawal_insufficient", s.post("/v1/withdrawals", app, "w-2", strings.Replace(withdrawal, "400", "601", 1)), names)
 	s.has(tom, 600, 0)

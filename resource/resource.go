@@ -149,7 +149,9 @@ func (s *Server) Register(r gin.IRouter) {
 	r.GET("/v1/ledger/trial-balance", client(ScopeBooks), h(s.trialBalance))
 	r.GET("/v1/ledger/events", client(ScopeBooks), h(s.events.After))
 	r.POST("/v1/transfers", strictUser(ScopeTransfer), h(s.api.Transfer))
-	r.GET("/v1/transfers/:id", user(ScopeRead), h(s.api.TransferByID))
+	r.GET("/v1/transfers/:id", s.guard.Admit(guard.Need{
+		Scopes: []string{ScopeRead}, ClientScopes: []string{ScopeReadAny}, Holder: guard.AnyToken,
+	}), h(s.api.TransferByID))
 	r.POST("/v1/transfers/:id/reversals", strictAnyone(ScopeReverse), h(s.api.Reverse))
 	r.POST("/v1/withdrawals", strictClient(ScopeWithdraw), h(s.api.Withdraw))
 	r.POST("/v1/holds", strictAnyone(ScopeHold), h(s.api.Hold))

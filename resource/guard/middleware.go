@@ -25,7 +25,9 @@ const (
 type Need struct {
 	// Scopes must all be granted.
 	Scopes []string
-	Holder Holder
+	// ClientScopes, if there are any, are asked of tokens of client credentials in place of Scopes.
+	ClientScopes []string
+	Holder       Holder
 	// Strict asks the store as well, so that a sign-in answered before the request is always seen.
 	Strict bool
 }

@@ -46,7 +46,11 @@ func (p *Principal) Bearer() storage.Bearer {
 // lacks says what a principal lacks of what is asked for. The scope comes first: it is what a client
 // can be told to ask for.
 func (p *Principal) lacks(need *Need) *Refusal {
-	missing := p.missing(need.Scopes)
+	scopes := need.Scopes
+	if p.User == "" && len(need.ClientScopes) > 0 {
+		scopes = need.ClientScopes
+	}
+	missing := p.missing(scopes)
 	switch {
 	case missing != "":
 		return refuseScope(missing)

@@ -76,11 +76,11 @@ func (a *API) Transfer(c *gin.Context) error {
 
 // TransferByID answers GET /v1/transfers/:id.
 func (a *API) TransferByID(c *gin.Context) error {
-	user, err := caller(c)
+	p, err := principal(c)
 	if err != nil {
 		return err
 	}
-	t, err := a.wallet.Transferred(c.Request.Context(), user, storage.JournalID(c.Param("id")))
+	t, err := a.wallet.Transferred(c.Request.Context(), p.User, storage.JournalID(c.Param("id")))
 	if err != nil {
 		return err
 	}

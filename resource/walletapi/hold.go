@@ -158,9 +158,9 @@ func (a *API) begin(c *gin.Context) (w write, err error) {
 	return w, nil
 }
 
-// locate tells a user where what was posted is to be read; an app's token does not read transfers.
+// locate tells where what was posted is to be read: by users, and by apps that may read any wallet.
 func (w *write) locate(c *gin.Context, out wallet.Outcome) {
-	if out.Code == "" && w.User != "" {
+	if out.Code == "" {
 		c.Header("Location", "/v1/transfers/"+string(out.Journal))
 	}
 }
