@@ -151,7 +151,7 @@ func (s *stand) assemble() http.Handler {
 	must(t, err)
 	server, err := authserver.New(authserver.Config{
 		Issuer: s.url, Audience: []string{s.url}, Products: product.Config{"shop": nil},
-		Sessions: s.db, Refreshes: s.db, Users: s.db, Audit: s.db, Handoffs: s.db, Checker: checker, Manager: manager, Guard: guarded,
+		Sessions: s.db, Refreshes: s.db, Users: s.db, Audit: s.db, Wallets: s.db, Handoffs: s.db, Checker: checker, Manager: manager, Guard: guarded,
 		Clients: registry, Passwords: checker, Brake: held, Minter: token.NewMinter(s.url, keyring), Parser: parser, Keys: keyring,
 		ChainKey: secret.New(strings.Repeat("c", 32)), Now: now,
 	})

@@ -175,7 +175,7 @@ func (a *accounts) startOn(l net.Listener) {
 	must(a.t, err)
 	server, err := authserver.New(authserver.Config{
 		Issuer: a.issuer, Audience: []string{a.issuer}, Products: product.Config{"shop": nil},
-		Sessions: a.db, Refreshes: a.db, Users: a.db, Audit: a.db, Handoffs: a.db, Ended: a.guard.Apply,
+		Sessions: a.db, Refreshes: a.db, Users: a.db, Audit: a.db, Wallets: a.db, Handoffs: a.db, Ended: a.guard.Apply,
 		Checker: a.checker(), Manager: a.manager(), Guard: a.guard, Events: watch,
 		Clients: registry, Passwords: a.checker(), Brake: held, Minter: token.NewMinter(a.issuer, keyring), Parser: parser, Keys: keyring,
 		ChainKey: secret.New(strings.Repeat("c", 32)), Log: log,
