@@ -23,12 +23,13 @@ const (
 // special are the networks beside those that package netip knows which are not places of the public network
 // (IANA's registries of special-purpose addresses), or in which another address hides.
 func special() []netip.Prefix {
-	var list []netip.Prefix
-	for _, n := range []string{
+	names := []string{
 		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
 		"203.0.113.0/24", "240.0.0.0/4",
 		"::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16", "fec0::/10",
-	} {
+	}
+	list := make([]netip.Prefix, 0, len(names))
+	for _, n := range names {
 		list = append(list, netip.MustParsePrefix(n))
 	}
 	return list

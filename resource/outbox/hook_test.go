@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -68,9 +69,7 @@ func (r *receiver) serve(w http.ResponseWriter, req *http.Request) {
 		r.taken = append(r.taken, e)
 		r.mu.Unlock()
 	}
-	for name, values := range header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), header)
 	w.WriteHeader(status)
 }
 

@@ -38,7 +38,7 @@ func (r *Runner) Read(ctx context.Context, after int64, limit int, wait time.Dur
 	}
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(r.cfg.Stopping, cancel)()
+	defer context.AfterFunc(r.cfg.Stopping, cancel)() //nolint:contextcheck // the end of the process ends the wait, too.
 	r.head.wait(waiting, after, min(wait, MaxWait))
 	if waiting.Err() != nil {
 		return page, nil

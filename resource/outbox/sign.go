@@ -42,7 +42,7 @@ func written(key []byte) secret.Text {
 
 // signature is the value of webhook-signature: one signature for each key.
 func signature(keys [][]byte, id string, at time.Time, body []byte) string {
-	var all []string
+	all := make([]string, 0, len(keys))
 	for _, key := range keys {
 		mac := hmac.New(sha256.New, key)
 		mac.Write([]byte(id + "." + strconv.FormatInt(at.Unix(), 10) + "."))

@@ -75,7 +75,7 @@ func (r *Runner) push(ctx context.Context, list []storage.SealedJournal) error {
 	d := string(storage.StreamDestination)
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	began := time.Now() //nolint:forbidigo // a duration, for the metric.
+	began := time.Now()
 	err := r.cfg.Stream.AppendLedger(ctx, entries, r.cfg.StreamLength)
 	r.metrics.seconds.WithLabelValues(d).Observe(time.Since(began).Seconds())
 	if err != nil {

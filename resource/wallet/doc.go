@@ -46,7 +46,7 @@
 //
 // # Design notes
 //
-// A reversal without an amount asks for what is left of the original, and how much that is is decided in the posting
+// A reversal without an amount asks for what is left of the original, and the posting decides how much that is in its
 // transaction, with the accounts locked. Rejected: to look it up before, which is another amount by the time it is posted,
 // and to try again until it fits, which a merchant's busy wallet can make long.
 //

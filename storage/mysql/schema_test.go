@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,8 @@ func TestMigrationCarriesOn(t *testing.T) {
 			recorded := database(t, whole) + ".schema_versions"
 			run(t, db, []string{
 				"CREATE TABLE schema_versions LIKE " + recorded,
-				fmt.Sprintf("INSERT INTO schema_versions SELECT * FROM %s WHERE version_id <= %d", recorded, m),
+				"INSERT INTO schema_versions (id, version_id, is_applied, tstamp) SELECT id, version_id, is_applied, tstamp FROM " +
+					recorded + " WHERE version_id <= " + strconv.Itoa(m),
 			})
 			for _, before := range migrations[:m] {
 				run(t, db, before)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -43,7 +44,7 @@ func connect(t *testing.T, base string) *socket {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	ws, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(strings.TrimPrefix(base, "http"), "ws")+"/v1/live", nil) //nolint:bodyclose // the library's
+	ws, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(strings.TrimPrefix(base, "http"), "ws")+"/v1/live", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,9 +88,7 @@ func (s *socket) send(typ string, members map[string]any) (id string) {
 	s.sent++
 	id = fmt.Sprintf("q%d", s.sent)
 	f := map[string]any{"id": id, "type": typ}
-	for k, v := range members {
-		f[k] = v
-	}
+	maps.Copy(f, members)
 	data, err := json.Marshal(f)
 	if err != nil {
 		s.t.Fatal(err)
