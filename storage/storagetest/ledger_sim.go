@@ -138,7 +138,7 @@ func (s *simulation) step(t *testing.T) {
 	case n < 13:
 		want := s.book.expire(s.now)
 		s.count["expired"] += want
-		s.desk.expire(t, s.now, want)
+		s.expire(t, s.now, want)
 		s.compare(t)
 	case n < 19:
 		if _, err := s.Seal(t.Context(), 1+s.chance.IntN(40), s.now); err != nil {
