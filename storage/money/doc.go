@@ -5,6 +5,6 @@
 // amount in JSON is an integer literal, and "12.0" or "1e3" is refused. Sums that would leave the
 // range give [ErrRange] rather than wrapping around.
 //
-// Currencies are ISO 4217 codes. [Currency.Exponent] knows how many digits of the minor unit follow
+// Currencies are ISO 4217 codes. [Currency.Known] knows how many digits of the minor unit follow
 // the point; which currencies a ledger accepts is its configuration, not this package's business.
 package money

@@ -39,20 +39,6 @@ func ParseCurrency(s string) (Currency, error) {
 	return Currency(s), nil
 }
 
-// Exponent is how many digits of the minor unit follow the point: 2 for CNY, 0 for JPY, 3 for KWD
-// (ISO 4217, list one).
-func (c Currency) Exponent() int {
-	switch c {
-	case "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF":
-		return 0
-	case "BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND":
-		return 3
-	case "CLF", "UYW":
-		return 4
-	}
-	return 2
-}
-
 // Amount is a number of minor units of a currency. It may be below zero.
 type Amount struct {
 	Minor    int64

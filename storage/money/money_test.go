@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -248,5 +249,33 @@ func TestAbsentAmountIsNil(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`{"amount":0}`), &got); err != nil || got.Amount == nil {
 		t.Errorf("zero: %v, %v", got.Amount, err)
+	}
+}
+
+func TestCurrenciesThatAreKnown(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[money.Currency]int{
+		"CNY": 2, "EUR": 2, "USD": 2, "XCG": 2, "ZWG": 2, "JPY": 0, "KRW": 0, "ISK": 0, "UYI": 0, "UGX": 0, "XPF": 0, "BHD": 3, "KWD": 3, "TND": 3,
+		"CLF": 4, "UYW": 4,
+	} {
+		if got, known := code.Known(); got != want || !known || code.Exponent() != want {
+			t.Errorf("%s: %d, %t; want %d", code, got, known, want)
+		}
+	}
+	for _, code := range []money.Currency{"", "CN", "CNYX", "cny", "NY ", "Y C", "RMB", "HRK", "ANG", "XAU", "XTS", "XXX", "BTC"} {
+		if got, known := code.Known(); got != 0 || known {
+			t.Errorf("%q is known, with %d digits", code, got)
+		}
+	}
+	codes := money.Codes()
+	if !slices.IsSorted(codes) || len(slices.Compact(slices.Clone(codes))) != len(codes) {
+		t.Errorf("not sorted, or one is there twice: %v", codes)
+	}
+	for _, code := range codes {
+		if c, err := money.ParseCurrency(code); err != nil {
+			t.Error(err)
+		} else if _, known := c.Known(); !known {
+			t.Errorf("%s is listed and not known", code)
+		}
 	}
 }
