@@ -209,6 +209,8 @@ type Wallet struct {
 	Currencies []string
 	// MaxAmount bounds one movement, in minor units.
 	MaxAmount int64
+	// Exponents say of currencies that ISO 4217 does not list how many digits follow the point.
+	Exponents map[string]int
 	// Limits bound, by currency, what the users spend whose wallets have no limits of their own.
 	Limits map[string]WalletLimits
 	Lock   Lock
@@ -330,7 +332,8 @@ func Default() Config {
 		Products: map[string]Product{},
 		WeChat:   WeChat{BaseURL: "https://api.weixin.qq.com", Timeout: 5 * time.Second, Apps: map[string]WeChatApp{}},
 		Wallet: Wallet{
-			Currencies: []string{"CNY"}, MaxAmount: DefaultMaxAmount, Limits: map[string]WalletLimits{},
+			Currencies: []string{"CNY"}, MaxAmount: DefaultMaxAmount,
+			Exponents: map[string]int{}, Limits: map[string]WalletLimits{},
 			Lock: Lock{TTL: time.Minute, Wait: time.Minute},
 		},
 		Webhooks: Webhooks{StreamLength: 100_000, Timeout: 15 * time.Second, Parallel: 8, DisableAfter: 5 * day},

@@ -11,7 +11,7 @@
 // or one of the wrong length, no product at all.
 //
 // Only cmd imports it: each room has a Config of its own, and wire.go translates. It imports nothing
-// of ours but keys/secret.
+// of ours but keys/secret, and storage/money for the currencies that there are.
 //
 // # Names
 //
@@ -21,8 +21,8 @@
 // one trailing newline; setting both is a fault. A relative path is taken from the folder of the
 // configuration file. Durations are those of Go, and whole days: 15m, 1h30m, 7d.
 //
-// Three sections have names that the operator chooses: products.NAME, password.hmac_keys.ID and wechat.apps.NAME; in a
-// fourth, wallet.limits.CUR, they are currencies. Their variables work too: TALLYSTICK_PRODUCTS_SHOP_TERMINALS_MOBILE_MODE sets the terminal of the product
+// Three sections have names that the operator chooses: products.NAME, password.hmac_keys.ID and wechat.apps.NAME; in two
+// more, wallet.limits.CUR and wallet.exponents.CUR, they are currencies. Their variables work too: TALLYSTICK_PRODUCTS_SHOP_TERMINALS_MOBILE_MODE sets the terminal of the product
 // in the file whose name reads SHOP in capitals, or else makes a product shop.
 //
 // Variables that container platforms invent for a service called tallystick (TALLYSTICK_PORT,

@@ -26,6 +26,7 @@ func TestEnvironmentOverridesEveryKindOfKey(t *testing.T) {
 		{"WALLET_LIMITS_CNY_DAILY=500", func(c configs.Config) any {
 			return c.Wallet.Limits["CNY"].Single == nil && *c.Wallet.Limits["CNY"].Daily == 500
 		}, "true"},
+		{"WALLET_EXPONENTS_CNY=2", func(c configs.Config) any { return c.Wallet.Exponents["CNY"] }, "2"},
 		{"WALLET_LOCK_REQUIRED=true", func(c configs.Config) any { return c.Wallet.Lock.Required }, "true"},
 		{"TOKENS_CLIENT_CREDENTIALS_TTL=2h", func(c configs.Config) any { return c.Tokens.ClientCredentialsTTL }, "2h0m0s"},
 		{"PASSWORD_HMAC_KEYS_OLD_SECRET=s", func(c configs.Config) any { return c.Password.HMACKeys["old"].Secret.Reveal() }, "s"},

@@ -44,6 +44,7 @@ func Parse(name string, data []byte, environ []string) (Config, error) {
 	r.products()
 	r.hmacKeys()
 	r.wechatApps()
+	r.walletExponents()
 	r.walletLimits()
 	r.unknown()
 	r.files(filepath.Dir(name))

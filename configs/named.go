@@ -13,6 +13,7 @@ const (
 	hmacPath     = "password.hmac_keys"
 	wechatPath   = "wechat.apps"
 	limitsPath   = "wallet.limits"
+	digitsPath   = "wallet.exponents"
 )
 
 // nameForm is what such a name looks like. It goes into tokens, URLs and keys of Redis.
@@ -27,12 +28,13 @@ var (
 	productVar = regexp.MustCompile(`^TALLYSTICK_PRODUCTS_(.+)_TERMINALS_(MOBILE|BROWSER|API)_(MODE|ACCESS_TTL|SESSION_TTL|IDLE_TTL|MAX_SESSIONS)$`)
 	wechatVar  = regexp.MustCompile(`^TALLYSTICK_WECHAT_APPS_(.+?)_(APP_ID|SECRET|SECRET_FILE|PLATFORM|CLIENTS)$`)
 	limitsVar  = regexp.MustCompile(`^TALLYSTICK_WALLET_LIMITS_([A-Z]{3})_(SINGLE|DAILY)$`)
+	digitsVar  = regexp.MustCompile(`^TALLYSTICK_WALLET_EXPONENTS_([A-Z]{3})$`)
 	hmacVar    = regexp.MustCompile(`^TALLYSTICK_PASSWORD_HMAC_KEYS_(.+?)_(SECRET|SECRET_FILE)$`)
 )
 
 // sectionOfNames says that a path may be an empty section: a product, its terminals, one of them.
 func sectionOfNames(path string) bool {
-	if path == productsPath || path == hmacPath || path == wechatPath || path == limitsPath {
+	if path == productsPath || path == hmacPath || path == wechatPath || path == limitsPath || path == digitsPath {
 		return true
 	}
 	part := strings.Split(path, ".")
@@ -130,21 +132,35 @@ func (r *reader) wechatApps() {
 	}
 }
 
-// walletLimits fills the limits, whose names are currencies.
-func (r *reader) walletLimits() {
+// currencies returns the currencies under a path, out of the file and of the variables of a form, sorted.
+func (r *reader) currencies(path string, form *regexp.Regexp) []string {
 	named := map[string]bool{}
-	for _, currency := range r.children(limitsPath) {
+	for _, currency := range r.children(path) {
 		if !currencyForm.MatchString(currency) {
-			r.faults.add(r.tree.lines[limitsPath+"."+currency], limitsPath+"."+currency, currencyRule)
+			r.faults.add(r.tree.lines[path+"."+currency], path+"."+currency, currencyRule)
 		}
 		named[currency] = true
 	}
 	for v := range r.vars {
-		if m := limitsVar.FindStringSubmatch(v); m != nil {
+		if m := form.FindStringSubmatch(v); m != nil {
 			named[m[1]] = true
 		}
 	}
-	for _, currency := range slices.Sorted(maps.Keys(named)) {
+	return slices.Sorted(maps.Keys(named))
+}
+
+// walletExponents fills the exponents, whose names are currencies.
+func (r *reader) walletExponents() {
+	for _, currency := range r.currencies(digitsPath, digitsVar) {
+		var n int
+		r.read(number(digitsPath+"."+currency, &n))
+		r.c.Wallet.Exponents[currency] = n
+	}
+}
+
+// walletLimits fills the limits, whose names are currencies.
+func (r *reader) walletLimits() {
+	for _, currency := range r.currencies(limitsPath, limitsVar) {
 		var l WalletLimits
 		for _, k := range l.keys(limitsPath + "." + currency) {
 			r.read(k)

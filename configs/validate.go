@@ -383,8 +383,11 @@ func (c *Config) checkWallet(f *faults) {
 			f.add("", "wallet.currencies", "%q is not a code of three capitals, such as CNY", one)
 		} else if slices.Contains(w.Currencies[:i], one) {
 			f.add("", "wallet.currencies", "%s is named twice", one)
+		} else if _, given := w.Exponents[one]; !given {
+			checkKnown(f, one)
 		}
 	}
+	c.checkExponents(f)
 	between(f, "wallet.max_amount", w.MaxAmount, 1, DefaultMaxAmount)
 	for _, currency := range slices.Sorted(maps.Keys(w.Limits)) {
 		l, at := w.Limits[currency], limitsPath+"."+currency

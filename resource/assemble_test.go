@@ -113,6 +113,26 @@ func TestWritesAreCounted(t *testing.T) {
 	}
 }
 
+func TestCurrenciesAreToldWithTheirExponents(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, engine.SQLite(t), func(c *wallet.Config) {
+		c.Currencies = []money.Currency{"CNY", "PTS", "JPY", "KWD"}
+		c.Exponents = map[money.Currency]int{"PTS": 1, "KWD": 2} // what ISO 4217 says of KWD comes first
+	})
+	want := `{"currencies":[{"currency":"CNY","exponent":2},{"currency":"PTS","exponent":1},{"currency":"JPY","exponent":0},{"currency":"KWD","exponent":3}]}`
+	for who, token := range map[string]string{"a user": s.signIn(s.user("tom"), "wallet:read"), "an app": s.internal("wallet:read_any")} {
+		if g := s.do(call{http.MethodGet, "/v1/wallet/currencies", token, "", nil}); g.status != http.StatusOK || g.text() != want {
+			t.Errorf("%s: %d %s; want %s", who, g.status, g.body, want)
+		}
+	}
+	for name, exponents := range map[string]map[money.Currency]int{"none": nil, "below 0": {"PTS": -1}, "above 8": {"PTS": 9}} {
+		_, err := wallet.New(wallet.Config{Ledger: s.db, Locker: s.locker, Currencies: []money.Currency{"PTS"}, Exponents: exponents})
+		if err == nil || !strings.Contains(err.Error(), "PTS has no exponent between 0 and 8") {
+			t.Errorf("a currency of our own, %s: %v", name, err)
+		}
+	}
+}
+
 func TestMoneyOfACurrencyThatIsGoneStaysVisible(t *testing.T) {
 	t.Parallel()
 	s := newStand(t, engine.SQLite(t))

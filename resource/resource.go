@@ -140,18 +140,20 @@ func (s *Server) Register(r gin.IRouter) {
 	client := func(scope string) gin.HandlerFunc {
 		return s.guard.Admit(guard.Need{Scopes: []string{scope}, Holder: guard.ClientToken})
 	}
+	reader := s.guard.Admit(guard.Need{
+		Scopes: []string{ScopeRead}, ClientScopes: []string{ScopeReadAny}, Holder: guard.AnyToken,
+	})
 	h := s.problems.Handle
 
 	r.GET("/v1/wallet", user(ScopeRead), h(s.api.Balances))
 	r.GET("/v1/wallet/entries", user(ScopeRead), h(s.api.Entries))
+	r.GET("/v1/wallet/currencies", reader, h(s.api.Currencies))
 	r.GET("/v1/wallets/:sub", client(ScopeReadAny), h(s.api.BalancesOf))
 	r.GET("/v1/wallets/:sub/entries", client(ScopeReadAny), h(s.api.EntriesOf))
 	r.GET("/v1/ledger/trial-balance", client(ScopeBooks), h(s.trialBalance))
 	r.GET("/v1/ledger/events", client(ScopeBooks), h(s.events.After))
 	r.POST("/v1/transfers", strictUser(ScopeTransfer), h(s.api.Transfer))
-	r.GET("/v1/transfers/:id", s.guard.Admit(guard.Need{
-		Scopes: []string{ScopeRead}, ClientScopes: []string{ScopeReadAny}, Holder: guard.AnyToken,
-	}), h(s.api.TransferByID))
+	r.GET("/v1/transfers/:id", reader, h(s.api.TransferByID))
 	r.POST("/v1/transfers/:id/reversals", strictAnyone(ScopeReverse), h(s.api.Reverse))
 	r.POST("/v1/withdrawals", strictClient(ScopeWithdraw), h(s.api.Withdraw))
 	r.POST("/v1/holds", strictAnyone(ScopeHold), h(s.api.Hold))

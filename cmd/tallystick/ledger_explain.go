@@ -14,7 +14,6 @@ import (
 	"github.com/tallystick/tallystick/cmd/internal/cli"
 	"github.com/tallystick/tallystick/resource/books"
 	"github.com/tallystick/tallystick/storage"
-	"github.com/tallystick/tallystick/storage/money"
 )
 
 func ledgerExplainCommand() *cobra.Command {
@@ -36,7 +35,7 @@ sealed chain. What a wallet holds is owed to its user: credit raises it.`,
 					return err
 				}
 				return cli.Print(c, x, func(w io.Writer) error {
-					_, err := io.WriteString(w, tAccounts(&x))
+					_, err := io.WriteString(w, tAccounts(&x, printer(k.Config, x.Currency)))
 					return err
 				})
 			})
@@ -45,10 +44,9 @@ sealed chain. What a wallet holds is owed to its user: credit raises it.`,
 }
 
 // tAccounts is a journal for a bookkeeper.
-func tAccounts(x *books.Explanation) string {
+func tAccounts(x *books.Explanation, amount func(minor int64) string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	amount := func(minor int64) string { return money.Amount{Minor: minor, Currency: x.Currency}.String() }
 	line("%s %s of %s, %s", x.Kind, x.ID, amount(x.Amount), x.CreatedAt.Format(time.RFC3339Nano))
 	for _, part := range []struct{ name, value string }{
 		{"from", party(x.From)}, {"to", party(x.To)}, {"memo", x.Memo}, {"reference", x.Reference}, {"client", string(x.Client)},

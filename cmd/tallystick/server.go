@@ -253,6 +253,10 @@ func (p *process) addWallet() (err error) {
 	for c, l := range p.cfg.Wallet.Limits {
 		limits[money.Currency(c)] = storage.Limits(l)
 	}
+	exponents := make(map[money.Currency]int, len(p.cfg.Wallet.Exponents))
+	for c, n := range p.cfg.Wallet.Exponents {
+		exponents[money.Currency(c)] = n
+	}
 	if p.ledger, err = sqlstore.NewGroup(p.store, sqlstore.GroupConfig{Now: p.now, Log: p.log, Metrics: p.registry}); err != nil {
 		return err
 	}
@@ -273,12 +277,23 @@ func (p *process) addWallet() (err error) {
 	p.resource, err = resource.New(resource.Config{
 		Wallet: wallet.Config{
 			Now:    p.now,
-			Ledger: p.ledger, Locker: p.redis, Currencies: currencies(p.cfg), MaxAmount: p.cfg.Wallet.MaxAmount, Limits: limits,
+			Ledger: p.ledger, Locker: p.redis, Currencies: currencies(p.cfg), Exponents: exponents, MaxAmount: p.cfg.Wallet.MaxAmount, Limits: limits,
 			LockWait: p.cfg.Wallet.Lock.Wait, Stopping: p.stopping, LockRequired: p.cfg.Wallet.Lock.Required, Log: p.log, Metrics: p.registry,
 		},
 		Books: p.store, Outbox: p.outbox, Webhooks: desk, Guard: p.guard, RequestID: serve.RequestID,
 	})
 	return err
+}
+
+// printer prints amounts of a currency for people.
+func printer(cfg configs.Config, currency money.Currency) func(minor int64) string {
+	exponent := currency.Exponent()
+	if _, known := currency.Known(); !known {
+		if n, given := cfg.Wallet.Exponents[string(currency)]; given {
+			exponent = n
+		}
+	}
+	return func(minor int64) string { return money.Amount{Minor: minor, Currency: currency}.Text(exponent) }
 }
 
 // currencies are those that are dealt in.

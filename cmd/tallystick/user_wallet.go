@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tallystick/tallystick/cmd/internal/cli"
+	"github.com/tallystick/tallystick/configs"
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/money"
 )
@@ -41,7 +42,7 @@ func userWalletCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printWallet(c, u, state)
+			return printWallet(c, k.Config, u, state)
 		})
 }
 
@@ -66,7 +67,7 @@ func userUnfreezeCommand() *cobra.Command {
 		})
 }
 
-func printWallet(c *cobra.Command, u storage.User, w storage.WalletState) error {
+func printWallet(c *cobra.Command, cfg configs.Config, u storage.User, w storage.WalletState) error {
 	out := shownWallet{
 		Username: u.Username, Sub: u.ID, Frozen: w.FrozenAt != nil, FrozenAt: w.FrozenAt, Reason: w.Reason,
 		Accounts: make([]shownAccount, len(w.Accounts)),
@@ -77,7 +78,7 @@ func printWallet(c *cobra.Command, u storage.User, w storage.WalletState) error 
 		s := shownAccount{Currency: a.Currency, Available: a.Available(), Held: a.Held, Total: a.Balance}
 		s.Limits.Single, s.Limits.Daily = a.Limits.Single, a.Limits.Daily
 		out.Accounts[i] = s
-		amount := func(n int64) string { return money.Amount{Minor: n, Currency: a.Currency}.String() }
+		amount := printer(cfg, a.Currency)
 		limit := func(n *int64) string {
 			if n == nil {
 				return "as configured"

@@ -46,6 +46,9 @@ type Config struct {
 	Locker storage.Locker
 	// Currencies that are dealt in, in the order in which balances are listed. At least one.
 	Currencies []money.Currency
+	// Exponents are those of the currencies that ISO 4217 does not list: how many digits follow the point, 0 to
+	// [money.MaxExponent]. Every currency must be listed there or here.
+	Exponents map[money.Currency]int
 	// MaxAmount is the largest amount of one write, in minor units; 0 means [money.Max].
 	MaxAmount int64
 	// Limits bound, by currency, the transfers and holds of wallets that have no limits of their own; none for
@@ -81,7 +84,7 @@ type Wallet struct {
 
 // New checks the configuration and builds a Wallet.
 func New(cfg Config) (*Wallet, error) {
-	cfg.Currencies, cfg.Limits = slices.Clone(cfg.Currencies), maps.Clone(cfg.Limits)
+	cfg.Currencies, cfg.Exponents, cfg.Limits = slices.Clone(cfg.Currencies), maps.Clone(cfg.Exponents), maps.Clone(cfg.Limits)
 	if cfg.MaxAmount == 0 {
 		cfg.MaxAmount = money.Max
 	}
@@ -124,6 +127,8 @@ func (c *Config) validate() error {
 	for i, cur := range c.Currencies {
 		if _, err := money.ParseCurrency(string(cur)); err != nil {
 			faults = append(faults, fmt.Errorf("currencies: %w", err))
+		} else if n, ok := c.exponent(cur); !ok || n < 0 || n > money.MaxExponent {
+			faults = append(faults, fmt.Errorf("currencies: %s has no exponent between 0 and %d", cur, money.MaxExponent))
 		}
 		if slices.Contains(c.Currencies[:i], cur) {
 			faults = append(faults, fmt.Errorf("currencies: %s is there twice", cur))
@@ -146,6 +151,31 @@ func (c *Config) validate() error {
 		faults = append(faults, fmt.Errorf("lock.wait: %s is not between 0 and %s", c.LockWait, maxWaitBound))
 	}
 	return errors.Join(faults...)
+}
+
+// exponent is that of a currency, and whether there is one. What ISO 4217 says comes first.
+func (c *Config) exponent(cur money.Currency) (n int, ok bool) {
+	if n, ok = cur.Known(); ok {
+		return n, true
+	}
+	n, ok = c.Exponents[cur]
+	return n, ok
+}
+
+// Dealt is a currency that is dealt in: Exponent digits of its minor unit follow the point.
+type Dealt struct {
+	Currency money.Currency
+	Exponent int
+}
+
+// Currencies are those that are dealt in, in the order of the configuration.
+func (w *Wallet) Currencies() []Dealt {
+	all := make([]Dealt, len(w.cfg.Currencies))
+	for i, c := range w.cfg.Currencies {
+		n, _ := w.cfg.exponent(c) // New has seen that there is one
+		all[i] = Dealt{c, n}
+	}
+	return all
 }
 
 // LockWait is the longest that a write waits for the payer's lock.

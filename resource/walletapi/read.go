@@ -39,6 +39,11 @@ func (a *API) balances(c *gin.Context, user storage.UserID) error {
 	return answer(c, http.StatusOK, pastOf(at, balances))
 }
 
+// Currencies answers GET /v1/wallet/currencies, with what is needed to show an amount.
+func (a *API) Currencies(c *gin.Context) error {
+	return answer(c, http.StatusOK, currenciesOf(a.wallet.Currencies()))
+}
+
 // entries answers with a page of a user's statement, or with all of it as CSV.
 func (a *API) entries(c *gin.Context, user storage.UserID) error {
 	q, err := query(c)

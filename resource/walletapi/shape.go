@@ -27,6 +27,23 @@ func balancesOf(balances []wallet.Balance) balancesShape {
 	return out
 }
 
+type currencyShape struct {
+	Currency money.Currency `json:"currency"`
+	Exponent int            `json:"exponent"`
+}
+
+type currenciesShape struct {
+	Currencies []currencyShape `json:"currencies"`
+}
+
+func currenciesOf(dealt []wallet.Dealt) currenciesShape {
+	out := currenciesShape{Currencies: make([]currencyShape, len(dealt))}
+	for i, d := range dealt {
+		out.Currencies[i] = currencyShape(d)
+	}
+	return out
+}
+
 // pastShape is what somebody had. What was held then is not told.
 type pastShape struct {
 	At       time.Time   `json:"at"`

@@ -46,8 +46,10 @@ type Amount struct {
 }
 
 // String prints an amount for people: "12.50 CNY".
-func (a Amount) String() string {
-	exp := a.Currency.Exponent()
+func (a Amount) String() string { return a.Text(a.Currency.Exponent()) }
+
+// Text is [Amount.String] of a currency that has another exponent than [Currency.Exponent] tells.
+func (a Amount) Text(exp int) string {
 	sign, u := "", uint64(a.Minor)
 	if a.Minor < 0 {
 		sign, u = "-", -u

@@ -252,6 +252,15 @@ func TestAbsentAmountIsNil(t *testing.T) {
 	}
 }
 
+func TestTextOfAnAmount(t *testing.T) {
+	t.Parallel()
+	for exponent, want := range map[int]string{0: "-1250 PTS", 1: "-125.0 PTS", 2: "-12.50 PTS", 4: "-0.1250 PTS", 8: "-0.00001250 PTS"} {
+		if got := (money.Amount{Minor: -1250, Currency: "PTS"}).Text(exponent); got != want {
+			t.Errorf("%d digits: %s; want %s", exponent, got, want)
+		}
+	}
+}
+
 func TestCurrenciesThatAreKnown(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[money.Currency]int{

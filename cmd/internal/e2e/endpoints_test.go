@@ -35,6 +35,7 @@ func endpoints(target story.Target) []endpoint {
 	return []endpoint{
 		{method: "GET", path: "/v1/wallet", who: ofUser},
 		{method: "GET", path: "/v1/wallet/entries", who: ofUser},
+		{method: "GET", path: "/v1/wallet/currencies", who: ofUser},
 		{method: "POST", path: "/v1/transfers", who: ofUser, write: true, body: `{"to":"` + amy + `","amount":1,"currency":"CNY","memo":"m"}`},
 		{method: "GET", path: "/v1/transfers/none", who: ofUser},
 		{method: "POST", path: "/v1/transfers/none/reversals", who: ofUser, write: true, body: `{"amount":1}`},

@@ -26,7 +26,7 @@ var arrows = []struct {
 	{"storage/money", nil},
 	{"storage/failpoint", nil},
 	{"authserver/oauth", nil},
-	{"configs", []string{"keys/secret"}},
+	{"configs", []string{"keys/secret", "storage/money"}},
 	{"keys", []string{"keys/secret"}},
 	{"keys/token", []string{"keys"}},
 	{"storage", []string{"storage/money"}},
