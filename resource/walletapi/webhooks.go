@@ -141,8 +141,11 @@ func (a *Webhooks) Rotate(c *gin.Context) error {
 	return a.show(c, http.StatusOK, webhookID(c), key)
 }
 
-// Test answers POST /admin/v1/webhooks/:id/test: what came of an event that was sent now.
+// Test answers POST /admin/v1/webhooks/:id/test, whose body has no fields: what came of an event that was sent now.
 func (a *Webhooks) Test(c *gin.Context) error {
+	if err := readOptionalBody(c.Writer, c.Request); err != nil {
+		return err
+	}
 	trial, err := a.desk.Test(c.Request.Context(), webhookID(c))
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -347,19 +348,19 @@ func header(token string) string {
 	return h
 }
 
-func signingKeys(t *testing.T, i *installation) []any {
+func signingKeys(t *testing.T, i *installation) []map[string]any {
 	t.Helper()
 	out, err := i.Run(t.Context(), nil, "keys", "list", "--output", "json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var listed struct {
-		Keys []any `json:"keys"`
+		Keys []map[string]any `json:"keys"`
 	}
 	if err := json.Unmarshal(out, &listed); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	return listed.Keys
+	return slices.DeleteFunc(listed.Keys, func(k map[string]any) bool { return k["use"] != "sig" })
 }
 
 // TestSlowSignIn holds a sign-in open for longer than the bound, just before its commit. Others are

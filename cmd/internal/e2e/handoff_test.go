@@ -95,7 +95,7 @@ func TestHandoffsOutliveKillsAndFlushes(t *testing.T) {
 		scanned.steps(access, "scan")
 		approved.steps(access, "scan", "approve")
 		denied.steps(access, "scan", "deny")
-		token := loginToken(t, i.target, access, `{"terminal":"api"}`)
+		token := loginToken(t, i.target, access, `{"terminal":"browser"}`)
 		if err := disturbance.do(); err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func TestHandoffsOutliveKillsAndFlushes(t *testing.T) {
 		for state, s := range map[string]screen{"asked": asked, "scanned": scanned, "approved": approved} {
 			s.signedIn(when + " when " + state)
 		}
-		redeem := url.Values{"grant_type": {"urn:tallystick:grant-type:login-token"}, "client_id": {"shop-app"}, "login_token": {token}}.Encode()
+		redeem := url.Values{"grant_type": {"urn:tallystick:grant-type:login-token"}, "client_id": {"shop-app"}, "terminal": {"browser"}, "login_token": {token}}.Encode()
 		for try, want := range []string{"", "invalid_grant"} {
 			if r := mustCall(t, http.MethodPost, i.target.Issuer+"/oauth2/token", form(), redeem); r.field("error") != want {
 				t.Errorf("%s: login token, try %d: %d %s", when, try+1, r.status, r.body)
@@ -119,6 +119,9 @@ func TestHandoffsOutliveKillsAndFlushes(t *testing.T) {
 		}
 		if n := len(sessions(t, i.target, access)); n != before+4 {
 			t.Errorf("%s: %d sessions instead of 4", when, n-before)
+		}
+		if r := mustCall(t, http.MethodDelete, i.target.Issuer+"/v1/sessions?except=current", bearer(access), ""); r.status/100 != 2 {
+			t.Fatalf("%s: end all others: %d %s", when, r.status, r.body)
 		}
 	}
 }

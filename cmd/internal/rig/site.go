@@ -124,7 +124,13 @@ func (s *Site) addClients(ctx context.Context) error {
 	for name, args := range map[string][]string{
 		"shop-app": {
 			"--type", "public", "--product", "shop", "--terminal", "mobile", "--terminal", "browser", "--terminal", "api", "--grant", "password", "--grant", "refresh_token",
-			"--grant", "urn:ietf:params:oauth:grant-type:device_code", "--grant", "urn:tallystick:grant-type:login-token", "--scope", "wallet:read", "--scope", "wallet:transfer",
+			"--grant", "urn:ietf:params:oauth:grant-type:device_code", "--grant", "urn:tallystick:grant-type:login-token",
+			"--scope", "wallet:read", "--scope", "wallet:transfer", "--scope", "wallet:hold", "--scope", "wallet:reverse",
+		},
+		"shop-web": {
+			"--type", "public", "--product", "shop", "--terminal", "browser", "--terminal", "api", "--grant", "password", "--grant", "refresh_token",
+			"--grant", "urn:ietf:params:oauth:grant-type:device_code", "--grant", "urn:tallystick:grant-type:login-token",
+			"--scope", "wallet:read", "--scope", "wallet:transfer",
 		},
 		"music-app": {"--type", "public", "--product", "music", "--terminal", "mobile", "--terminal", "browser", "--grant", "password", "--grant", "refresh_token", "--scope", "wallet:read"},
 		"billing":   {"--type", "confidential", "--grant", "client_credentials", "--scope", "wallet:deposit", "--scope", "wallet:withdraw", "--scope", "wallet:hold", "--scope", "wallet:reverse", "--scope", "wallet:read_any"},
