@@ -167,6 +167,7 @@ func TestDownloadsOfAWalletAreBounded(t *testing.T) {
 		if resp.StatusCode != http.StatusOK {
 			t.Fatal(resp.Status)
 		}
+		<-l.asked // it waits for its second page, and takes nobody's first
 	}
 	g := s.do(call{http.MethodGet, "/v1/wallet/entries", token, "", asCSV})
 	if g.status != http.StatusServiceUnavailable || g.header.Get("Retry-After") != "5" || g.code() != "temporarily_unavailable" {
