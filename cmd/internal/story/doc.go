@@ -1,5 +1,5 @@
 // Package story plays the story of the README against a running instance, over HTTP alone, and says
-// of each step what it proves: a deposit that comes once, a phone that is kicked out and learns why,
+// of each step what it proves: a deposit that comes once, a hold that is taken in part, a phone that is kicked out and learns why,
 // browsers that share a token, a refresh token that cannot be stolen, and all of it again after a
 // restart.
 //

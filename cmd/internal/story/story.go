@@ -44,10 +44,11 @@ func Play(ctx context.Context, t Target, out io.Writer, restart func(context.Con
 	}{
 		{"1. billing deposits 100000 to tom, twice with the same Idempotency-Key", p.deposit},
 		{"2. tom signs in on his phone, reads his wallet, pays amy", p.pay},
-		{"3. tom signs in on another phone", p.kickOut},
-		{"4. two browsers share, api terminals live side by side", p.modes},
-		{"5. refresh tokens rotate", p.rotate},
-		{"6. a PC is signed in by the phone, and the phone gives its sign-in away", p.handOver},
+		{"3. tom reserves money for amy, who takes a part and gives some back", p.reserve},
+		{"4. tom signs in on another phone", p.kickOut},
+		{"5. two browsers share, api terminals live side by side", p.modes},
+		{"6. refresh tokens rotate", p.rotate},
+		{"7. a PC is signed in by the phone, and the phone gives its sign-in away", p.handOver},
 	}
 	for _, s := range steps {
 		fmt.Fprintln(out, s.title)
@@ -56,10 +57,10 @@ func Play(ctx context.Context, t Target, out io.Writer, restart func(context.Con
 		}
 	}
 	if restart == nil {
-		fmt.Fprintln(out, "7. the restart is left out: this instance is not ours to restart")
+		fmt.Fprintln(out, "8. the restart is left out: this instance is not ours to restart")
 		return nil
 	}
-	fmt.Fprintln(out, "7. the process is restarted")
+	fmt.Fprintln(out, "8. the process is restarted")
 	next, err := restart(ctx)
 	if err != nil {
 		return fmt.Errorf("restart: %w", err)
