@@ -27,7 +27,7 @@ func (p *player) handOver(ctx context.Context) error {
 	if waiting.text("error") != "authorization_pending" {
 		return fmt.Errorf("expected authorization_pending, got %d %s", waiting.Status, waiting.Body)
 	}
-	who, err := p.post(ctx, "/v1/device/scan", p.kept.phone.Access, "", map[string]string{"user_code": asked.text("user_code")})
+	who, err := p.tell(ctx, "/v1/device/scan", p.kept.phone.Access, map[string]string{"user_code": asked.text("user_code")})
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (p *player) handOver(ctx context.Context) error {
 		return fmt.Errorf("expected who asks, got %d %s", who.Status, who.Body)
 	}
 	p.proves("the phone scans and sees who asks: %s on %s from %s; the PC still waits", who.text("client"), who.text("terminal"), who.text("address"))
-	approved, err := p.post(ctx, "/v1/device/approve", p.kept.phone.Access, "",
+	approved, err := p.tell(ctx, "/v1/device/approve", p.kept.phone.Access,
 		map[string]string{"request_id": who.text("request_id"), "number": asked.text("confirmation")})
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (p *player) askForDevice(ctx context.Context) (answer, error) {
 
 // give lets the phone give its sign-in to another device.
 func (p *player) give(ctx context.Context) error {
-	issued, err := p.post(ctx, "/v1/login-tokens", p.kept.phone.Access, "", map[string]any{"terminal": "api", "data": map[string]int{"page": 7}})
+	issued, err := p.tell(ctx, "/v1/login-tokens", p.kept.phone.Access, map[string]any{"terminal": "api", "data": map[string]int{"page": 7}})
 	if err != nil {
 		return err
 	}

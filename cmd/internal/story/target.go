@@ -160,17 +160,27 @@ func (p *player) get(ctx context.Context, path, access string) (answer, error) {
 	return p.do(ctx, req)
 }
 
+// post asks the wallet for something that is done once.
 func (p *player) post(ctx context.Context, path, access, key string, body any) (answer, error) {
+	return p.send(ctx, p.target.API+path, access, http.Header{"Idempotency-Key": {key}}, body)
+}
+
+// tell posts to the authorization server, which may be another process than the wallet.
+func (p *player) tell(ctx context.Context, path, access string, body any) (answer, error) {
+	return p.send(ctx, p.target.Issuer+path, access, http.Header{}, body)
+}
+
+func (p *player) send(ctx context.Context, address, access string, header http.Header, body any) (answer, error) {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return answer{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.target.API+path, bytes.NewReader(b))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(b))
 	if err != nil {
 		return answer{}, err
 	}
+	req.Header = header
 	req.Header.Set("Authorization", "Bearer "+access)
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Idempotency-Key", key)
 	return p.do(ctx, req)
 }
