@@ -58,6 +58,10 @@
 // case in each of them. Accounts of currencies that are no longer dealt in are listed after those, as
 // long as they are not empty: money does not become invisible by a change of configuration.
 //
+// A currency has the exponent that ISO 4217 gives it, or else the one that is configured, and without either there is no
+// wallet. Rejected: to take two digits for granted, which shows a price of 1250 yen as 12.50, and to let the configuration
+// overrule the list, after which amounts that are in the books already mean something else.
+//
 // The request hash covers the operation and the decoded fields, each with its length before it, and
 // not the bytes of the body: a client library that sends its JSON with other spaces when it tries again
 // is the same request.
