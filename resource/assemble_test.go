@@ -59,7 +59,7 @@ func TestTheRoutes(t *testing.T) {
 		}
 	}
 	want := []string{
-		"GET /v1/wallet", "GET /v1/wallet/entries", "GET /v1/transfers/:id", "GET /v1/holds/:id",
+		"GET /v1/wallet", "GET /v1/wallet/currencies", "GET /v1/wallet/entries", "GET /v1/transfers/:id", "GET /v1/holds/:id",
 		"GET /v1/wallets/:sub", "GET /v1/wallets/:sub/entries", "GET /v1/ledger/trial-balance", "GET /v1/ledger/events",
 		"POST /v1/transfers", "POST /v1/transfers/:id/reversals", "POST /v1/deposits", "POST /v1/withdrawals",
 		"POST /v1/holds", "POST /v1/holds/:id/capture", "POST /v1/holds/:id/void",

@@ -46,7 +46,7 @@ func Load(path string) (Target, error) {
 	if err := json.Unmarshal(b, &t); err != nil {
 		return Target{}, fmt.Errorf("%s: %w", path, err)
 	}
-	for _, name := range []string{"shop-app", "shop-web", "billing", "music-app"} {
+	for _, name := range []string{"shop-app", "billing", "music-app"} {
 		if _, ok := t.Clients[name]; !ok {
 			return Target{}, fmt.Errorf("%s: the story needs a client %q", path, name)
 		}
