@@ -12,29 +12,28 @@ import (
 
 // Measured against the same statements written down plainly, at their best (24 connections), and against a
 // single INSERT that commits by itself, at its best; 10,000 accounts, hot: all pay one of them. MariaDB
-// 10.11 with a binary log, sync_binlog=1 and a flush at each commit, on 2 cores that the clients, the server and
-// other work shared (load 18 to 20); all contenders take turns in one run:
+// 10.11 on 2 cores that the clients and the server shared, and nobody else used; all contenders take turns in
+// one run:
 //
-//	Group, 64 clients         1.7       times the plain transaction's best
-//	Group, 256 clients        1.5
-//	Group, 64, hot            1.6
-//	Group, 256, hot           1.9
-//	plain, 16, hot            0.13
-//	one INSERT                3.7
-//	hot to cold, 64           0.95
-//	p99 to plain's, 64        0.44
-//	lone client to plain's    0.91
+//	                          no binary log   binary log, sync_binlog=1
+//	Group, 64 clients         2.9             2.8   times the plain transaction's best
+//	Group, 256 clients        3.8             3.5
+//	Group, 64, hot            3.0             2.7
+//	plain, 16, hot            0.58            0.47
+//	one INSERT                6.9             5.2
+//	hot to cold, 64           1.00            0.95
+//	p99 to plain's, 64        0.21            0.25
+//	lone client to plain's    0.85            0.86
 //
 //	go test ./storage/sqlstore -v -run '^$' -bench Post/mysql -benchtime 2048x
 //
-// with TALLYSTICK_TEST_MYSQL_DSN set. Without a binary log, at load 5 to 11 and with one committer and CASEs in
-// place of the join, it was 2.2 with 64 clients and 2.7 with 256, and the INSERT 7.7.
+// with TALLYSTICK_TEST_MYSQL_DSN set; both with a flush at each commit, which costs next to nothing on these disks. On
+// cores that other work kept busy (load 18 to 20) it was 1.7.
 //
-// The aim was 5 times the plain transaction and 1.2 times the INSERT, with 64 clients. Neither has been
-// seen here. One or two committers have the shares of that many threads in a crowded machine, and the plain
-// transactions those of 24. A posting writes four rows and changes two, in seven indexes, where the INSERT writes one
+// The aim was 5 times the plain transaction and 1.2 times the INSERT, with 64 clients, and 0.9 for a lone one. None of the three has been
+// seen here. A posting writes five rows and changes two, in seven indexes, where the INSERT writes one
 // row in two: where a flush costs little, the work of the engine on those rows is what is left, and no grouping
-// removes it. It is to be measured again on a machine of its own.
+// removes it.
 
 // How the outcome of a commit is found out after the connection was lost under it: the server may
 // still be committing when the first look-up arrives.
