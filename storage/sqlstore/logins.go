@@ -39,6 +39,7 @@ const (
 
 	startTail    = " session_starts (user_id, session_id, origin_id, expires_at) VALUES (?, ?, ?, ?)"
 	selectStarts = "SELECT session_id, origin_id FROM session_starts WHERE user_id = ? ORDER BY session_id DESC LIMIT ?"
+	startsOf     = "SELECT session_id FROM session_starts WHERE user_id = ? AND origin_id = ? AND session_id > ? ORDER BY session_id LIMIT ?"
 )
 
 // IssueLogin implements [storage.Logins].
@@ -233,18 +234,36 @@ func descend(ctx context.Context, tx *sql.Tx, user storage.UserID, from storage.
 		if _, err := tx.ExecContext(ctx, cancelIssued, string(user), string(origin)); err != nil {
 			return nil, fmt.Errorf("cancel login tokens: %w", err)
 		}
-		starts, err := collect(ctx, tx, scanStart, selectStarts, string(user), pageMax)
+		started, err := startedBy(ctx, tx, user, origin)
 		if err != nil {
-			return nil, fmt.Errorf("find starts: %w", err)
+			return nil, err
 		}
-		for _, s := range starts {
-			if s.Origin == origin && s.Session != from && !seen[s.Session] {
-				seen[s.Session] = true
-				todo = append(todo, s.Session)
+		for _, id := range started {
+			if id != from && !seen[id] {
+				seen[id] = true
+				todo = append(todo, id)
 			}
 		}
 	}
 	return seen, nil
+}
+
+// startedBy returns all that were started from a session, page by page: nobody hides a session behind a number of
+// others.
+func startedBy(ctx context.Context, tx *sql.Tx, user storage.UserID, origin storage.SessionID) ([]storage.SessionID, error) {
+	var all []storage.SessionID
+	after := ""
+	for {
+		page, err := collect(ctx, tx, scanText[storage.SessionID], startsOf, string(user), string(origin), after, pageMax)
+		if err != nil {
+			return nil, fmt.Errorf("find starts: %w", err)
+		}
+		all = append(all, page...)
+		if len(page) < pageMax {
+			return all, nil
+		}
+		after = string(page[len(page)-1])
+	}
 }
 
 // narrow keeps those of the sessions that an order's StartedBy means.
